@@ -1,6 +1,7 @@
-"""A page that reads without a server: a folder that any web server can serve, with the model in it.
+"""Exports a static web page that reads in the browser: a folder with the model, which any web server can serve.
 
-The page's own files are in ``page``; those that it shares with the page of ``dptr serve`` are in ``dptr/serve/page``.
+The files that only this page uses are in ``page``. The files that it shares with the page of ``dptr serve`` are in
+``dptr/serve/page``.
 """
 
 from __future__ import annotations
@@ -32,24 +33,24 @@ KEYS = "dptr", "model", "photographs", "files"
 def export_page(
     out: str | Path, model: str | Path, photographs: bool = True, runtime: Path | None = None
 ) -> dict[str, int]:
-    """Write the page into a folder, whole or not at all.
+    """Write the page into a folder, completely or not at all.
 
     Args:
-        out: the folder: new, empty, or an earlier page.
-        model: a shipped name, or a file that ``dptr export`` wrote, or a folder that holds one as ``model.onnx``.
-        photographs: whether it finds text in photographs too; off = it reads crops of one word each.
-        runtime: see ``dptr.browser.runtime.load_runtime``.
+        out: the folder: it does not exist, is empty, or holds an earlier page, which is replaced.
+        model: a shipped name, a file that ``dptr export`` wrote, or a folder with such a file as ``model.onnx``.
+        photographs: whether the page also finds text in photographs; False = it reads only crops of one word each.
+        runtime: npm's package of onnxruntime-web; None = download it with npm.
 
     Returns:
-        The bytes of each file, by its path in the folder.
+        The size of each file in bytes, by its path in the folder.
 
     Raises:
-        UserError: the folder holds something else, the model is none or was not exported, or what ``load_runtime``
-            raises.
+        UserError: the folder holds something else, there is no such model, the model was not exported, or
+            ``load_runtime`` fails.
     """
     restore_folder(out)
     earlier = check_folder(out, "page", MANIFEST, KEYS)
-    models = {"recognizer": _exported(model)}
+    models = {"recognizer": _find_exported(model)}
     name = str(OnnxModel(models["recognizer"]).metadata.get("name") or model)
     if photographs:
         models |= {"detector": EMBEDDED, "spaces": SPACES}
@@ -58,16 +59,21 @@ def export_page(
     files |= {f"models/{part}{SUFFIX}": path.read_bytes() for part, path in models.items()}
     files |= {f"licenses/{part}.txt": text for part, text in _licenses(photographs)}
     sizes = {path: len(files[path]) for path in sorted(files)}
-    with atomic_folder(out, goes=list_files(out) if earlier else ()) as aside:
+    with atomic_folder(out, goes=list_files(out) if earlier else ()) as temporary:
         for path, content in files.items():
-            (aside / path).parent.mkdir(parents=True, exist_ok=True)
-            (aside / path).write_bytes(content)
-        facts = {"dptr": __version__, "model": name, "photographs": photographs, "files": sizes}
-        write_json(aside / MANIFEST, facts)
+            (temporary / path).parent.mkdir(parents=True, exist_ok=True)
+            (temporary / path).write_bytes(content)
+        manifest = {"dptr": __version__, "model": name, "photographs": photographs, "files": sizes}
+        write_json(temporary / MANIFEST, manifest)
     return sizes | {MANIFEST: (Path(out) / MANIFEST).stat().st_size}
 
 
-def _exported(model: str | Path) -> Path:
+def _find_exported(model: str | Path) -> Path:
+    """The ONNX file of a model.
+
+    Raises:
+        UserError: there is no such model, or it was not exported.
+    """
     check_model(model)
     file = Path(model) if Path(model).suffix == SUFFIX else model_file(model, f"model{SUFFIX}")
     if not file.is_file():
@@ -78,6 +84,7 @@ def _exported(model: str | Path) -> Path:
 
 
 def _page_files() -> Iterator[tuple[str, bytes]]:
+    """The path in the page's folder, and the content, of each file of the page."""
     for path in sorted(FOLDER.iterdir()):
         if path.suffix in (".html", ".css", ".js"):
             yield path.name if path.suffix == ".html" else f"static/{path.name}", path.read_bytes()
@@ -86,16 +93,17 @@ def _page_files() -> Iterator[tuple[str, bytes]]:
 
 
 def _licenses(photographs: bool) -> Iterator[tuple[str, bytes]]:
-    """Of what the page holds."""
+    """The name and the license text of each component of the page."""
     yield "DPTR", _license_files("dptr")
-    own = Path(onnxruntime.__file__).parent  # also of onnxruntime-gpu and others, which are the same source
-    yield "onnxruntime", (own / "LICENSE").read_bytes()
-    yield "onnxruntime-parts", (own / "ThirdPartyNotices.txt").read_bytes()
+    package = Path(onnxruntime.__file__).parent  # variants such as onnxruntime-gpu have the same source and license
+    yield "onnxruntime", (package / "LICENSE").read_bytes()
+    yield "onnxruntime-parts", (package / "ThirdPartyNotices.txt").read_bytes()
     if photographs:
         yield "detector", EMBEDDED.with_suffix(".txt").read_bytes()
 
 
 def _license_files(package: str) -> bytes:
-    found = distribution(package)
-    files = [file for file in found.files or () if "license" in file.name.lower() and "dist-info" in file.parts[0]]
-    return b"\n\n".join(Path(str(found.locate_file(file))).read_bytes() for file in files)
+    """The license files of an installed package, joined by blank lines."""
+    installed = distribution(package)
+    files = [file for file in installed.files or () if "license" in file.name.lower() and "dist-info" in file.parts[0]]
+    return b"\n\n".join(Path(str(installed.locate_file(file))).read_bytes() for file in files)

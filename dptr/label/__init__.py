@@ -1,1 +1,1 @@
-"""Labeling: words proposed by a recognizer, corrected by people, and trained on."""
+"""Labeling: a recognizer proposes words, people correct them, and a training learns from them."""

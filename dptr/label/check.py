@@ -1,8 +1,11 @@
-"""How many of the words that were accepted unseen are wrong: a random sample of them, which somebody looks at.
+"""An estimate of how many words accepted unseen are wrong, from a random sample that people review.
 
-Each word has a random rank, and the words of the lowest ranks are drawn. So the sample goes on when words are added to
-the set: of those that came, the ones that would have been drawn are drawn next. Until then only the drawn words below
-the lowest rank of all that were not drawn count, for they alone are a fair sample of the set as it is.
+A word is accepted unseen (state ``sure``) when the recognizer's confidence reaches the threshold; nobody looks at it.
+
+Each word has a pseudorandom rank, which depends on the seed and its id. The sample holds the words of the lowest ranks,
+so it can grow with the label set: the next draw starts with the added words whose ranks are low. Until that draw, an
+added word can rank below drawn words. Then only the drawn words that rank below every undrawn word count, because only
+they are a random sample of the label set as it is now.
 """
 
 from __future__ import annotations
@@ -20,27 +23,30 @@ from dptr.label.store import Store
 from dptr.utils.errors import UserError
 
 NOTE = "check"
-"""The note of a set that holds its sample: the seed, of each word that was drawn the id and the text, and of the last
-draw the lowest rank that was not drawn (``below``) and the highest id (``newest``)."""
+"""The key of the store's note with the sample.
 
-MOST = 2000  # words of a sample
-LEVEL = 0.95  # of the interval
+The note holds ``seed``; ``words``, the id and the text of each drawn word; and, from the last draw, ``below``, the
+lowest rank that was not drawn, and ``newest``, the highest id of a word accepted unseen.
+"""
+
+MOST = 2000  # words in a sample
+LEVEL = 0.95  # confidence level of the interval
 _RANKS = 1 << 64
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What a sample tells.
+    """The result of reviewing a sample.
 
     Attributes:
-        seed: of the sample.
-        drawn: words of the sample that count.
-        right, wrong, illegible: of them, those that somebody has looked at.
-        apart: words that were drawn and do not count: others came, of which none are drawn yet.
-        population: words that were accepted unseen: those that nobody has looked at yet, and those of the sample.
-        share: of wrong ones among those that were looked at and can be read, 0 to 1; None before the first.
-        low, high: the limits of the share among all that were accepted unseen, with ``level`` confidence.
-        level: of these limits.
+        seed: the seed of the sample.
+        drawn: how many words of the sample count.
+        right, wrong, illegible: how many of the drawn words were reviewed with this result.
+        population: how many words were accepted unseen: those still unreviewed, and all words of the sample.
+        share: the share of wrong words among the reviewed legible words, 0 to 1; None before the first such word.
+        low, high: the confidence limits of the share of wrong words in the population, 0 to 1.
+        level: the confidence level of these limits, 0 to 1.
+        apart: how many words of the sample do not count, because words were added since and some of those rank lower.
     """
 
     seed: int
@@ -56,11 +62,11 @@ class Checked:
     apart: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """The attributes as a JSON object."""
         return asdict(self)
 
     def describe(self) -> str:
-        """One line for people."""
+        """A summary in one line."""
         seen = self.right + self.wrong
         later = f"; {self.apart} more do not count, for words came since: draw more" if self.apart else ""
         if self.share is None:
@@ -74,29 +80,29 @@ class Checked:
 
 
 def draw(store: Store, count: int, seed: int = 0) -> Checked:
-    """Draw words at random among those that were accepted unseen, beside those that were drawn before.
+    """Add randomly drawn words, of those accepted unseen, to the sample.
 
     Args:
-        count: how many more; fewer where there are no more.
-        seed: of the first draw; later ones go on with it.
+        count: how many words to add; fewer are added if fewer are left.
+        seed: the seed of the sample. Only the first draw uses it; later draws keep that seed.
 
     Raises:
-        UserError: nothing is there to be drawn, or the sample would be too large.
+        UserError: no undrawn word is left, or the sample would exceed ``MOST`` words.
     """
 
-    def extend(held: Any) -> dict[str, Any]:
-        sample = held or {"seed": seed, "words": []}
-        known = {item for item, _ in sample["words"]}
-        unseen = [item for item in store.ids("sure") if item not in known]
-        if not unseen:
+    def extend(stored: Any) -> dict[str, Any]:
+        sample = stored or {"seed": seed, "words": []}
+        drawn_ids = {item for item, _ in sample["words"]}
+        undrawn = [item for item in store.ids("sure") if item not in drawn_ids]
+        if not undrawn:
             raise UserError(f"{store.folder}: no more word was accepted unseen; there is nothing to draw")
-        if len(known) + count > MOST:
-            raise UserError(f"a sample of {len(known) + count} words: {MOST} are drawn at most")
-        ranks = _rank(sample["seed"], unseen)
+        if len(drawn_ids) + count > MOST:
+            raise UserError(f"a sample of {len(drawn_ids) + count} words: {MOST} are drawn at most")
+        ranks = _rank(sample["seed"], undrawn)
         order = np.argsort(ranks)
-        words = [[item.id, item.text] for item in store.some([unseen[place] for place in order[:count].tolist()])]
-        below = int(ranks[order[count]]) if count < len(unseen) else _RANKS
-        newest = max(unseen[-1], max(known, default=0))
+        words = [[item.id, item.text] for item in store.some([undrawn[place] for place in order[:count].tolist()])]
+        below = int(ranks[order[count]]) if count < len(undrawn) else _RANKS
+        newest = max(undrawn[-1], max(drawn_ids, default=0))
         return {**sample, "words": [*sample["words"], *words], "below": below, "newest": newest}
 
     store.update_note(NOTE, extend)
@@ -106,39 +112,43 @@ def draw(store: Store, count: int, seed: int = 0) -> Checked:
 
 
 def waiting(store: Store) -> list[Item]:
-    """The words of the sample that nobody has looked at, in the order in which they were drawn."""
+    """The words of the sample that nobody has reviewed, in the order of drawing."""
     words = [item for item, _ in (store.note(NOTE) or {"words": []})["words"]]
     return [item for item in store.some(words) if item.state == "sure"]
 
 
 def summarize(store: Store) -> Checked | None:
-    """What the sample tells by now; None where none was drawn.
+    """The result of the sample so far; None if no sample was drawn.
 
-    A word is wrong where somebody gave it another text, or took it away. An illegible one tells nothing.
+    A word is wrong if somebody changed its text or removed the word. An illegible word counts neither as right nor as
+    wrong.
     """
     sample = store.note(NOTE)
     if sample is None:
         return None
     drawn = [item for item, _ in sample["words"]]
-    held = {item.id: item for item in store.some(drawn)}
-    came = _rank(sample["seed"], store.ids("sure", sample.get("newest", 0)) if "newest" in sample else [])
-    below = min([sample.get("below", _RANKS), *came.tolist()])
-    counts = [rank < below for rank in _rank(sample["seed"], drawn).tolist()]
-    waits = sum(item.state == "sure" for item in held.values())
-    population = store.counts()["sure"] - waits + len(drawn)
-    words = [(item, as_label(text)) for item, text in sample["words"]]  # earlier versions kept what was read as it was
-    seen = [(held.get(item), text) for (item, text), fair in zip(words, counts, strict=True) if fair]
-    illegible = sum(item is not None and item.state == "illegible" for item, _ in seen)
-    right = sum(item is not None and item.state == "labeled" and item.text == text for item, text in seen)
-    wrong = sum(item is None or (item.state == "labeled" and item.text != text) for item, text in seen)
+    words_by_id = {item.id: item for item in store.some(drawn)}
+    added_ranks = _rank(sample["seed"], store.ids("sure", sample.get("newest", 0)) if "newest" in sample else [])
+    below = min([sample.get("below", _RANKS), *added_ranks.tolist()])
+    is_fair = [rank < below for rank in _rank(sample["seed"], drawn).tolist()]
+    unreviewed = sum(item.state == "sure" for item in words_by_id.values())
+    population = store.counts()["sure"] - unreviewed + len(drawn)
+    drawn_words = [(item, as_label(text)) for item, text in sample["words"]]  # earlier versions did not normalize
+    counted = [(words_by_id.get(item), text) for (item, text), fair in zip(drawn_words, is_fair, strict=True) if fair]
+    illegible = sum(item is not None and item.state == "illegible" for item, _ in counted)
+    right = sum(item is not None and item.state == "labeled" and item.text == text for item, text in counted)
+    wrong = sum(item is None or (item.state == "labeled" and item.text != text) for item, text in counted)
     low, high = limits(wrong, right + wrong, max(population - illegible, right + wrong))
     share = wrong / (right + wrong) if right + wrong else None
-    apart = len(drawn) - len(seen)
-    return Checked(sample["seed"], len(seen), right, wrong, illegible, population, share, low, high, apart=apart)
+    apart = len(drawn) - len(counted)
+    return Checked(sample["seed"], len(counted), right, wrong, illegible, population, share, low, high, apart=apart)
 
 
 def _rank(seed: int, items: Sequence[int]) -> UInt64[np.ndarray, " items"]:
-    """The random rank of each word, which depends on nothing but the seed and its id (SplitMix64 of both)."""
+    """The pseudorandom rank of each word id: SplitMix64 of the id plus a 64-bit offset drawn from the seed.
+
+    The constants are SplitMix64's: Steele, Lea, and Flood, "Fast splittable pseudorandom number generators", 2014.
+    """
     mixed = np.array(items, np.uint64) + np.random.default_rng(seed).integers(_RANKS, dtype=np.uint64, endpoint=False)
     mixed *= np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
@@ -147,41 +157,51 @@ def _rank(seed: int, items: Sequence[int]) -> UInt64[np.ndarray, " items"]:
 
 
 def limits(wrong: int, checked: int, population: int, level: float = LEVEL) -> tuple[float, float]:
-    """The exact limits of the share of wrong words (Clopper-Pearson, for a sample without replacement).
+    """Exact confidence limits of the share of wrong words, for a sample without replacement.
+
+    The limits are those of Clopper and Pearson with the hypergeometric distribution in place of the binomial.
 
     Args:
-        wrong: of the ``checked`` words, which were drawn from ``population``.
+        wrong: how many of the checked words are wrong.
+        checked: how many words were drawn and checked.
+        population: how many words the sample was drawn from.
+        level: the confidence level, 0 to 1.
 
     Returns:
-        The least and the largest share that are not refuted; each side is missed with half of ``1 - level`` at most.
+        The smallest and the largest share, 0 to 1, that the sample does not reject. Each limit fails with probability
+        ``(1 - level) / 2`` at most. Without checked words: 0 and 1.
     """
     if not checked:
         return 0.0, 1.0
-    tail = (1 - level) / 2 * (1 - 1e-9)  # what lies on the limit is not refuted
+    tail = (1 - level) / 2 * (1 - 1e-9)  # a share exactly on the limit is not rejected
 
-    def at_most(most: int, bad: int) -> float:
-        return sum(_chance(each, checked, bad, population) for each in range(most + 1))
+    def probability_of_at_most(most: int, bad: int) -> float:
+        return sum(_hypergeometric(count, checked, bad, population) for count in range(most + 1))
 
     least, most = wrong, population - (checked - wrong)
     low, top = least, most
     while low < top:
         middle = (low + top) // 2
-        low, top = (low, middle) if 1 - at_most(wrong - 1, middle) > tail else (middle + 1, top)
+        low, top = (low, middle) if 1 - probability_of_at_most(wrong - 1, middle) > tail else (middle + 1, top)
     bottom, high = least, most
     while bottom < high:
         middle = (bottom + high + 1) // 2
-        bottom, high = (middle, high) if at_most(wrong, middle) > tail else (bottom, middle - 1)
+        bottom, high = (middle, high) if probability_of_at_most(wrong, middle) > tail else (bottom, middle - 1)
     return low / population, high / population
 
 
-def _chance(wrong: int, checked: int, bad: int, population: int) -> float:
-    """The chance that of ``checked`` words so many are among the ``bad`` ones (hypergeometric)."""
+def _hypergeometric(wrong: int, checked: int, bad: int, population: int) -> float:
+    """The probability that ``checked`` drawn words include ``wrong`` of the ``bad`` words in the population."""
     if wrong > bad or checked - wrong > population - bad:
         return 0.0
-    ways = _ways(bad, wrong) + _ways(population - bad, checked - wrong) - _ways(population, checked)
-    return math.exp(ways)
+    log_probability = (
+        _log_binomial(bad, wrong)
+        + _log_binomial(population - bad, checked - wrong)
+        - _log_binomial(population, checked)
+    )
+    return math.exp(log_probability)
 
 
-def _ways(count: int, chosen: int) -> float:
-    """The logarithm of a binomial coefficient."""
+def _log_binomial(count: int, chosen: int) -> float:
+    """The natural logarithm of a binomial coefficient."""
     return math.lgamma(count + 1) - math.lgamma(chosen + 1) - math.lgamma(count - chosen + 1)

@@ -1,7 +1,7 @@
-"""``dptr`` as the child of another program: it yields the machine to that, and ends with it.
+"""Runs ``dptr`` as a child process of another program: with lower priority than the parent, and no longer than it.
 
-Its standard input is a pipe that nobody writes to. When it closes, because the parent closes it or is no more, however
-it ended, the command gets Ctrl-C: a training then saves its state.
+Standard input is a pipe on which the parent writes nothing. The pipe closes when the parent closes it or ends, however
+it ends. The command then gets SIGINT, as from Ctrl-C, on which a training saves its state.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 
 
 def main() -> None:
-    """Run ``dptr`` with the arguments of this program."""
+    """Run ``dptr`` with the command-line arguments of this process."""
     if hasattr(os, "nice"):
         os.nice(5)
     threading.Thread(target=_end_with_parent, args=(os.dup(0),), daemon=True).start()
@@ -24,6 +24,7 @@ def main() -> None:
 
 
 def _end_with_parent(pipe: int) -> None:
+    """Send SIGINT to this process once the pipe is closed."""
     while os.read(pipe, 4096):
         pass
     os.kill(os.getpid(), signal.SIGINT)

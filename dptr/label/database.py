@@ -1,4 +1,4 @@
-"""The database of a set of labels: its tables, and transactions that are on the disk when they end."""
+"""The SQLite database of a label set: its tables, and transactions that are on the disk when they end."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 from dptr.label.item import STATES
 from dptr.utils.errors import UserError
 
-_APPLICATION = 0x44505452  # "DPTR" in the database's header
+_APPLICATION = 0x44505452  # "DPTR" in ASCII, as SQLite's application_id
 _SCHEMA = 1
-_MARKS = "application_id", "user_version"
-_WAIT = 10.0  # seconds for another program's transaction
+_PRAGMAS = "application_id", "user_version"
+_WAIT = 10.0  # seconds to wait for another program's transaction
 
 _TABLES = f"""
 CREATE TABLE photo (
@@ -39,20 +39,24 @@ CREATE TRIGGER moved AFTER UPDATE OF state ON item WHEN new.state <> old.state B
 
 
 class NotSaved(UserError):
-    """The database refused: a full disk, another program that holds it, damage."""
+    """The database could not be read or written: a full disk, a lock of another program, or a damaged file."""
 
 
 class Database:
-    """An open database; several threads may use it, and several programs the same file.
+    """An open database. Threads may share it, and several programs may open the same file.
+
+    Args:
+        path: the file; it and its folder are created if they are missing.
 
     Raises:
-        UserError: it is damaged, of a later version, another program's, or cannot be written.
+        NotSaved: the file is damaged or cannot be written.
+        UserError: the file belongs to another program, or to another version of the schema.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.RLock()
-        with self._explained():
+        with self._explain_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, _WAIT, isolation_level=None, check_same_thread=False)
             new = self._is_new()
@@ -62,52 +66,57 @@ class Database:
             self._create()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         with self._lock:
             self._connection.close()
 
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of it is on the disk at the end, or nothing.
+        """Run one transaction: at the end all of it is on the disk, or nothing.
 
         Raises:
-            NotSaved: the disk is full, or another program holds the database.
+            NotSaved: the disk is full, or another program locks the database.
         """
-        with self._lock, self._explained():
+        with self._lock, self._explain_errors():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:  # SQLite rolls back by itself where the disk is full
+                if self._connection.in_transaction:  # SQLite rolls back by itself on a full disk
                     self._connection.execute("ROLLBACK")
                 raise
 
     def fetch(self, query: str, *values: Any) -> list[Any]:
-        """All rows of a query."""
-        with self._lock, self._explained():
+        """All rows of a query.
+
+        Raises:
+            NotSaved: the database cannot be read.
+        """
+        with self._lock, self._explain_errors():
             return self._connection.execute(query, values).fetchall()
 
     def _is_new(self) -> bool:
-        held, version = (self._connection.execute(f"PRAGMA {key}").fetchone()[0] for key in _MARKS)
-        if (held, version) == (_APPLICATION, _SCHEMA):
+        application, version = (self._connection.execute(f"PRAGMA {key}").fetchone()[0] for key in _PRAGMAS)
+        if (application, version) == (_APPLICATION, _SCHEMA):
             return False
-        if held or version or self._connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        if application or version or self._connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             raise UserError(f"{self.path}: no set of labels of this version of dptr; pass another folder")
         return True
 
     def _create(self) -> None:
         with self.change() as connection:
-            if not self._is_new():  # another program was quicker
+            if not self._is_new():  # another program has created it meanwhile
                 return
-            for statement in _statements(_TABLES):
+            for statement in _split_statements(_TABLES):
                 connection.execute(statement)
             connection.executemany("INSERT INTO count VALUES (?, 0)", [(state,) for state in STATES])
-            for key, value in zip(_MARKS, (_APPLICATION, _SCHEMA), strict=True):
+            for key, value in zip(_PRAGMAS, (_APPLICATION, _SCHEMA), strict=True):
                 connection.execute(f"PRAGMA {key} = {value}")
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explain_errors(self) -> Iterator[None]:
+        """Raise errors of SQLite and of the file system as ``NotSaved``, with a remedy."""
         try:
             yield
         except (sqlite3.Error, OSError) as error:
@@ -119,10 +128,10 @@ class Database:
             raise NotSaved(f"{self.path}: {error}; {remedy}") from error
 
 
-def _statements(script: str) -> Iterator[str]:
-    held = ""
+def _split_statements(script: str) -> Iterator[str]:
+    statement = ""
     for line in script.splitlines():
-        held += line + "\n"
-        if sqlite3.complete_statement(held):
-            yield held
-            held = ""
+        statement += line + "\n"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,4 +1,7 @@
-"""A set of labels out: a folder with ``labels.tsv`` or an LMDB, which trainings read, or JSON of Label Studio."""
+"""Exports the accepted words of a label set as labeled crops: a folder with ``labels.tsv``, or an LMDB.
+
+Trainings read both. ``dptr.label.label_studio`` exports JSON for Label Studio.
+"""
 
 from __future__ import annotations
 
@@ -30,19 +33,21 @@ def export_crops(
     replace: bool = True,
     done: Done = lambda words: None,
 ) -> int:
-    """Write the accepted words, each cut out and straightened, as labeled crops.
+    """Write the accepted words as labeled crops: each word is cut out of its photograph and straightened.
 
-    The record beside them says what a sample told of the words that were accepted unseen (``dptr.label.check``).
+    If a sample of the words accepted unseen was drawn (``dptr.label.check``), the record of the export holds its result
+    as ``checked``.
 
     Args:
-        out: an LMDB where it ends in ``.lmdb``, else a folder with ``labels.tsv`` and ``images``.
-        drops: counts what is left out: words whose photograph cannot be opened any more.
-        states: of the words that are written.
-        replace: whether an earlier export of this function, which nobody changed since, is replaced.
-        done: called with the number of words so far.
+        out: an LMDB if the name ends in ``.lmdb``, otherwise a folder with ``labels.tsv`` and ``images``.
+        drops: counts the words that are left out: those whose label a crop cannot have, and those that cannot be cut
+            out, for example because the photograph is gone.
+        states: the states of the words to write.
+        replace: whether to replace an earlier export of this function that nobody has changed since.
+        done: called after each word with the number of words written so far.
 
     Returns:
-        The number of words.
+        The number of words written.
 
     Raises:
         UserError: no word is accepted or can be cut out, ``out`` holds something else, or the disk is full.
@@ -51,31 +56,37 @@ def export_crops(
         raise UserError(f"{out}: a folder is written, with labels.tsv in it; pass a folder")
     if out.resolve() == store.folder.resolve() or lies_in(store.path, out):
         raise UserError(f"{out}: holds the set itself; pass another folder")
-    older = own_dataset(out, changed=False) if replace else []
-    samples = _samples(store, states, drops)
+    earlier = own_dataset(out, changed=False) if replace else []
+    samples = _cut_samples(store, states, drops)
     first = next(samples, None)
     if first is None:
         reasons = "; ".join(drops.lines(show=1)) or "none is accepted yet"
         raise UserError(f"{store.folder}: no word to export ({reasons}); label some, or lower the threshold")
 
-    def counted() -> Iterator[Sample]:
+    def count_samples() -> Iterator[Sample]:
         for count, sample in enumerate(chain([first], samples), 1):
             yield sample
             done(count)
 
     def describe(count: int) -> dict[str, Any]:
         checked = summarize(store)
-        told = {} if checked is None else {"checked": checked.to_dict()}
-        return {"kind": "label", "source": str(store.folder), "words": count, "dropped": drops.to_json(), **told}
+        sample_result = {} if checked is None else {"checked": checked.to_dict()}
+        return {
+            "kind": "label",
+            "source": str(store.folder),
+            "words": count,
+            "dropped": drops.to_json(),
+            **sample_result,
+        }
 
-    if older:
-        return replace_dataset(out, counted(), describe, older)
+    if earlier:
+        return replace_dataset(out, count_samples(), describe, earlier)
     if out.is_dir() and not os.listdir(out):
         out.rmdir()
-    return write_dataset(out, counted(), describe)
+    return write_dataset(out, count_samples(), describe)
 
 
-def _samples(store: Store, states: Sequence[State], drops: DropReport) -> Iterator[Sample]:
+def _cut_samples(store: Store, states: Sequence[State], drops: DropReport) -> Iterator[Sample]:
     pictures = Pictures(store)
     for item in store.each(states):
         key = f"word {item.id} of {name_of(item.photo)}"

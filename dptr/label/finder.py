@@ -1,4 +1,4 @@
-"""Finding words in the background, while the page already asks about those that were found."""
+"""Finds words in a background thread, so that people can start labeling before all files are read."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dptr.utils.terminal import say, say_error
 
 @dataclass
 class Progress:
-    """How far the finding is.
+    """The progress of a ``Finder``.
 
     Attributes:
-        done, total: files.
-        running: whether it goes on.
-        error: why it ended early; empty if it did not.
-        missing: a sentence on each script that no installed recognizer reads.
+        done, total: the number of files that were read, and of all files.
+        running: whether the thread still works.
+        error: why the thread ended early; empty if it did not.
+        missing: one sentence for each script in the files that no installed recognizer reads.
     """
 
     done: int = 0
@@ -32,10 +32,12 @@ class Progress:
 
 
 class Finder:
-    """Runs ``propose`` in a thread.
+    """Runs ``dptr.label.propose.propose`` in a thread.
 
     Args:
-        crops, threshold: as for ``propose``.
+        store: the label set that the words are added to.
+        crops: whether each picture is one word.
+        threshold: the confidence from which words are accepted unseen, 0 to 1; above 1 none is.
     """
 
     def __init__(self, store: Store, crops: bool = False, threshold: float = THRESHOLD) -> None:
@@ -45,7 +47,7 @@ class Finder:
         self._thread: threading.Thread | None = None
 
     def start(self, sources: Sequence[str], ocr: OCR) -> None:
-        """Find words in files; once only."""
+        """Start to find words in files. Call it once only; without files it does nothing."""
         assert self._thread is None, "it was started before"
         if not sources:
             return
@@ -54,27 +56,27 @@ class Finder:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after what is being read; what was found is in the set, and the next run goes on from there."""
+        """Finish the files that are being read, and end the thread. A later run continues with the other files."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
 
     def _run(self, sources: Sequence[str], ocr: OCR) -> None:
         try:
-            found = propose(
+            summary = propose(
                 self.store, sources, ocr, self.crops, self.threshold,
-                done=self._count, stopped=self._stop.is_set, complain=say_error, tell=self._tell,
+                done=self._set_done, stopped=self._stop.is_set, complain=say_error, tell=self._report_missing,
             )  # fmt: skip
-            say(found.describe())
+            say(summary.describe())
         except UserError as error:
             self.progress.error = " ".join(str(error).split())
             say_error(error)
         finally:
             self.progress.running = False
 
-    def _tell(self, note: str) -> None:
+    def _report_missing(self, note: str) -> None:
         self.progress.missing.append(note)
         say(f"dptr: {note}")
 
-    def _count(self, done: int) -> None:
+    def _set_done(self, done: int) -> None:
         self.progress.done = done

@@ -1,4 +1,4 @@
-"""Labels in: from data sets of labeled crops and from Label Studio."""
+"""Imports words that are already labeled: from data sets of labeled crops, and from Label Studio."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ NAMED_TWICE = "a picture named twice"
 
 
 def import_labels(store: Store, source: Path, drops: DropReport, done: Done = lambda words: None) -> int:
-    """Add words that others have labeled to a set.
+    """Add labeled words to a label set. Words that are already in the set stay unchanged.
 
     Args:
+        store: the label set.
         source: a JSON file of Label Studio, an LMDB, or a folder with ``labels.tsv``.
-        drops: counts what is left out.
-        done: called with the number of crops so far.
+        drops: counts the words that are left out, by reason.
+        done: called with the number of crops read so far; not called for JSON.
 
     Returns:
-        The number of words that were added; those that are in the set stay as they are.
+        The number of words that were added.
 
     Raises:
-        UserError: it is none of the three, or what they demand is violated.
+        UserError: the source is none of the three, or is damaged.
     """
     if source.suffix.lower() == ".json":
         return import_label_studio(store, source, drops)
@@ -42,7 +43,10 @@ def import_labels(store: Store, source: Path, drops: DropReport, done: Done = la
 
 
 def import_crops(store: Store, source: Path, drops: DropReport, done: Done = lambda words: None) -> int:
-    """Add labeled crops, whose pictures the set keeps; arguments and result as of ``import_labels``."""
+    """Add labeled crops; the label set stores their pictures.
+
+    Arguments, result, and errors are those of ``import_labels``.
+    """
     dataset = open_labeled(source)
     seen: set[str] = set()
     added = 0

@@ -1,4 +1,4 @@
-"""What a set of labels holds: photographs, and the words in them."""
+"""The contents of a label set: photographs, and the words in them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from dptr.text.charset import normalize_label
 from dptr.utils.errors import UserError
 
 State = Literal["open", "sure", "labeled", "illegible"]
-"""Of a word: waits for somebody; accepted because the recognizer was sure; labeled by somebody; nobody can read it."""
+"""The state of a word.
+
+- ``open``: it waits for a person.
+- ``sure``: it was accepted unseen, because the recognizer's confidence reached the threshold.
+- ``labeled``: a person labeled it.
+- ``illegible``: a person marked it illegible.
+"""
 
 STATES: tuple[State, ...] = get_args(State)
 ACCEPTED: tuple[State, ...] = ("sure", "labeled")
-LONGEST = 200  # characters of a label
+LONGEST = 200  # characters in a label
 
 
 @dataclass(frozen=True)
@@ -22,10 +28,11 @@ class Photo:
     """A photograph, a page, or a crop.
 
     Attributes:
-        path: of the file; of one whose bytes are kept in the set, its name.
-        number: of the page or frame in its file, from 1.
-        width, height: in pixels; 0 where it could not be opened.
-        error: why it could not be opened; empty if it could.
+        id: its number in the database.
+        path: the path of the file. If the label set stores the file itself, only a name.
+        number: the page or frame in the file, from 1.
+        width, height: in pixels; 0 if the file could not be opened.
+        error: why the file could not be opened; empty if it could.
     """
 
     id: int
@@ -38,13 +45,13 @@ class Photo:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A word that was found.
+    """A word to be added to a label set.
 
     Attributes:
-        outline: as ``dptr.photo.page.Word.polygon``; empty = the whole picture.
-        text: what was read.
-        confidence: 0 to 1.
-        state: what becomes of it.
+        outline: the corners in pixels, as in ``dptr.photo.page.Word.polygon``; empty = the whole picture.
+        text: the text that the recognizer read.
+        confidence: the recognizer's confidence, 0 to 1.
+        state: the state that the word gets.
     """
 
     outline: Outline
@@ -55,14 +62,17 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Item:
-    """A word of the set.
+    """A word of a label set.
 
     Attributes:
-        photo: where it stands.
-        outline: as of ``Proposal``.
-        proposed, confidence: what the recognizer read, and how sure it was, 0 to 1.
-        text: the label; of an open word what is proposed, or what somebody has begun to write.
-        version: of this state of it, from 1.
+        id: its number in the database, from 1.
+        photo: the photograph that shows the word.
+        outline: the corners in pixels; empty = the whole picture.
+        proposed: the text that the recognizer read.
+        confidence: the recognizer's confidence in ``proposed``, 0 to 1.
+        text: the label. For an open word: the proposed text, or a draft that a person has begun.
+        state: see ``State``.
+        version: the version of the word, from 1; each change adds 1.
     """
 
     id: int
@@ -76,7 +86,7 @@ class Item:
 
 
 class Conflict(UserError):
-    """Somebody else changed the word; ``item`` is what it is now."""
+    """The word was changed by somebody else meanwhile; ``item`` is its present version."""
 
     def __init__(self, item: Item) -> None:
         super().__init__(f"word {item.id}: changed by somebody else meanwhile, to '{item.text}' ({item.state})")
@@ -84,16 +94,17 @@ class Conflict(UserError):
 
 
 def check_text(text: str, empty: bool = False) -> str:
-    """A label as it is kept: Unicode NFC, each run of white space inside one space, and none at its ends.
+    """Check a label, and normalize it to Unicode NFC with single spaces between words and none at the ends.
 
     Args:
-        empty: whether it may be empty.
+        text: the label as a person or a file gives it.
+        empty: whether an empty label is valid.
 
     Raises:
-        UserError: it holds controls, is too long, or is empty.
+        UserError: the label holds control characters or lone surrogates, is longer than ``LONGEST``, or is empty.
     """
     text = normalize_label(text, spaces=True)
-    if any(ord(each) < 32 or each == "\x7f" for each in text) or storable(text) != text:
+    if any(ord(character) < 32 or character == "\x7f" for character in text) or storable(text) != text:
         raise UserError(f"label {text[:40]!r}: holds a control or half a character; write what is to be read")
     if len(text) > LONGEST:
         raise UserError(f"label of {len(text)} characters: {LONGEST} are kept at most; cut the box into words")
@@ -103,10 +114,10 @@ def check_text(text: str, empty: bool = False) -> str:
 
 
 def as_label(text: str) -> str:
-    """What a recognizer has read, as ``check_text`` keeps it: whoever accepts it unchanged has changed nothing."""
+    """A recognizer's text, normalized as by ``check_text``: then accepting it unchanged does not look like a change."""
     return normalize_label(storable(text), spaces=True)
 
 
 def storable(text: str) -> str:
-    """Text that can be stored as UTF-8: halves of characters are replaced."""
+    """The text with each lone surrogate, which UTF-8 cannot encode, replaced by ``?``."""
     return text.encode("utf-8", "replace").decode("utf-8")

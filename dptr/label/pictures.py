@@ -1,4 +1,4 @@
-"""The pictures of a set of labels: words cut out as they are trained on, and where they stand."""
+"""The pictures of a label set: crops of words, as trainings use them, and the surroundings of a word."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from dptr.photo.page import Outline
 from dptr.photo.rectify import rectify
 from dptr.utils.errors import UserError
 
-KEPT = 4  # photographs that are held open
-KEPT_PIXELS = 60_000_000  # of them together, but for the last one
-AROUND = 2.5  # heights of a word that are shown of what is around it, on each side
-SIDE = 1600  # pixels of the longer side of what is shown around a word
-WHOLE_SIDE = 2600  # and of a whole photograph
+KEPT = 4  # decoded photographs in the cache
+KEPT_PIXELS = 60_000_000  # in the cache together, unless the last photograph alone has more
+AROUND = 2.5  # margin shown on each side of a word, in heights of the word
+SIDE = 1600  # pixels; the longer side of a picture of a word's surroundings, at most
+WHOLE_SIDE = 2600  # pixels; the longer side of a picture of a whole photograph, at most
 
 Frame = tuple[int, int, int, int]
-"""Left, top, right, and bottom in pixels of a photograph."""
+"""Left, top, right, and bottom of a part of a photograph, in its pixels."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """A word and what is around it.
+    """A part of a photograph: a word and its surroundings.
 
     Attributes:
-        image: RGB, scaled down where it is large.
-        frame: where it stands in the photograph.
+        image: RGB, scaled down to ``SIDE`` pixels if it is larger.
+        frame: the place of the part in the photograph.
     """
 
     image: Image.Image
@@ -45,27 +45,28 @@ class Surroundings:
 
 
 class Pictures:
-    """Opens the photographs of a set, and holds the last ones; several threads may use it.
+    """Opens the photographs of a label set, and caches the most recently used ones. It is safe for threads.
 
     Args:
-        most_pixels: of a photograph; None = what Pillow's guard against decompression bombs allows.
+        store: the label set.
+        most_pixels: the largest photograph to open, in pixels; None = the limit of Pillow's decompression bomb check.
     """
 
     def __init__(self, store: Store, most_pixels: int | None = None) -> None:
         self._store, self._most_pixels = store, most_pixels
         self._lock = threading.Lock()
-        self._held: OrderedDict[int, Image.Image] = OrderedDict()
+        self._cache: OrderedDict[int, Image.Image] = OrderedDict()
 
     def open(self, photo: Photo) -> Image.Image:
         """A photograph, RGB and upright.
 
         Raises:
-            UserError: it is gone, damaged, or of another size than it had.
+            UserError: the file is missing, damaged, or of another size than when its words were found.
         """
         with self._lock:
-            if photo.id in self._held:
-                self._held.move_to_end(photo.id)
-                return self._held[photo.id]
+            if photo.id in self._cache:
+                self._cache.move_to_end(photo.id)
+                return self._cache[photo.id]
         image = self._decode(photo)
         if image.size != (photo.width, photo.height):
             raise UserError(
@@ -73,18 +74,18 @@ class Pictures:
                 "were found; put the former picture back"
             )
         with self._lock:
-            self._held[photo.id] = image
-            while len(self._held) > KEPT or (
-                len(self._held) > 1 and sum(math.prod(each.size) for each in self._held.values()) > KEPT_PIXELS
+            self._cache[photo.id] = image
+            while len(self._cache) > KEPT or (
+                len(self._cache) > 1 and sum(math.prod(each.size) for each in self._cache.values()) > KEPT_PIXELS
             ):
-                self._held.popitem(last=False)
+                self._cache.popitem(last=False)
         return image
 
     def cut(self, item: Item) -> Image.Image:
-        """A word alone, straightened: what is shown, and trained on.
+        """The crop of a word, cut out and straightened: the picture that the page shows and a training uses.
 
         Raises:
-            UserError: see ``open``; or its outline is no area of the photograph.
+            UserError: the photograph cannot be opened (see ``open``), or the outline cannot be cut out.
         """
         image = self.open(item.photo)
         if not item.outline:
@@ -97,10 +98,10 @@ class Pictures:
             raise UserError(f"word {item.id}: three corners of its box lie on a line; draw it anew") from error
 
     def surroundings(self, item: Item) -> Surroundings:
-        """A word where it stands.
+        """A word with its surroundings.
 
         Raises:
-            UserError: see ``open``.
+            UserError: the photograph cannot be opened; see ``open``.
         """
         image = self.open(item.photo)
         frame = frame_around(item)
@@ -109,10 +110,10 @@ class Pictures:
         return Surroundings(part, frame)
 
     def whole(self, photo: Photo) -> Image.Image:
-        """A photograph, RGB, scaled down where it is large.
+        """A photograph, RGB, scaled down to ``WHOLE_SIDE`` pixels if it is larger.
 
         Raises:
-            UserError: see ``open``.
+            UserError: the photograph cannot be opened; see ``open``.
         """
         image = self.open(photo)
         if max(image.size) <= WHOLE_SIDE:
@@ -133,14 +134,14 @@ class Pictures:
 
 
 def frame_around(item: Item) -> Frame:
-    """The part of the photograph that shows a word and what is around it; all of it for a word without outline."""
+    """The part of the photograph that shows a word and its surroundings; the whole photograph without an outline."""
     width, height = item.photo.width, item.photo.height
     if not item.outline:
         return 0, 0, width, height
     xs, ys = zip(*item.outline, strict=True)
-    beside = AROUND * max(8.0, min(max(xs) - min(xs), max(ys) - min(ys)))
-    left, top = max(0, math.floor(min(xs) - beside)), max(0, math.floor(min(ys) - beside))
-    right, bottom = min(width, math.ceil(max(xs) + beside)), min(height, math.ceil(max(ys) + beside))
+    margin = AROUND * max(8.0, min(max(xs) - min(xs), max(ys) - min(ys)))
+    left, top = max(0, math.floor(min(xs) - margin)), max(0, math.floor(min(ys) - margin))
+    right, bottom = min(width, math.ceil(max(xs) + margin)), min(height, math.ceil(max(ys) + margin))
     return min(left, width - 1), min(top, height - 1), max(right, 1), max(bottom, 1)
 
 
@@ -148,11 +149,13 @@ def check_outline(outline: Outline, size: tuple[int, int]) -> None:
     """Check that a word can be cut out.
 
     Args:
-        outline: four points or more, an even number, clockwise from where the text begins at the top.
-        size: of the photograph, width and height in pixels.
+        outline: an even number of points, at least four, clockwise from the top corner where the text begins.
+        size: the width and the height of the photograph in pixels.
 
     Raises:
-        UserError: other than that, not finite, of less than four square pixels, or with its middle outside.
+        UserError: the number of points is wrong, a coordinate is not finite or beyond ``FARTHEST``, the area is less
+            than four square pixels or negative (the points run counterclockwise), or the mean of the points lies
+            outside the photograph.
     """
     points = np.array(outline, np.float64).reshape(-1, 2)
     if len(points) < 4 or len(points) % 2 or not np.isfinite(points).all() or np.abs(points).max() > FARTHEST:
@@ -167,11 +170,11 @@ def check_outline(outline: Outline, size: tuple[int, int]) -> None:
 
 
 def order_outline(outline: Outline) -> Outline:
-    """An outline that begins anywhere and runs either way, as ``check_outline`` wants it.
+    """Reorder an outline, which may begin at any point and run in either direction, as ``check_outline`` requires.
 
-    Of four corners the top is the side that runs most to the right (``upright_corners``). More points are a curved
-    strip: of the ways to part them into two halves that face each other, the one with the shortest ways across counts,
-    and the top is the half that runs to the right.
+    With four corners, the top is the side that points most to the right (``upright_corners``). More points are a curved
+    strip with two long sides. The points can be split at several places into two halves that face each other; the split
+    with the smallest sum of distances between facing points is used. The top is the half that runs more to the right.
     """
     points = np.array(outline, np.float64)
     if len(points) == 4:
@@ -182,9 +185,9 @@ def order_outline(outline: Outline) -> Outline:
         points = points[::-1]
     half = len(points) // 2
     starts = [np.roll(points, -start, 0) for start in range(len(points))]
-    across = [float(np.linalg.norm(each - each[::-1], axis=1).sum()) for each in starts[:half]]
-    best = int(np.argmin(across))
-    return _as_outline(max(starts[best], starts[best + half], key=lambda each: each[half - 1, 0] - each[0, 0]))
+    distances = [float(np.linalg.norm(rotated - rotated[::-1], axis=1).sum()) for rotated in starts[:half]]
+    best = int(np.argmin(distances))
+    return _as_outline(max(starts[best], starts[best + half], key=lambda rotated: rotated[half - 1, 0] - rotated[0, 0]))
 
 
 def _as_outline(points: np.ndarray) -> Outline:
@@ -192,20 +195,20 @@ def _as_outline(points: np.ndarray) -> Outline:
 
 
 def encode_crop(image: Image.Image) -> bytes:
-    """PNG, which loses nothing."""
+    """A crop as PNG, without loss."""
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
 def encode_view(image: Image.Image) -> bytes:
-    """JPEG, to be looked at."""
+    """A picture as JPEG, for display."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=88)
     return file.getvalue()
 
 
 def name_of(photo: Photo) -> str:
-    """How a photograph is called: the last part of its path, and its page if it is not the first."""
+    """The display name of a photograph: the file name, and the page number if it is not 1."""
     name = os.path.basename(photo.path) or photo.path
     return f"{name}, page {photo.number}" if photo.number > 1 else name

@@ -1,4 +1,4 @@
-"""Words proposed by a recognizer: of photographs with the places of their words, or of crops of one word each."""
+"""Finds and reads words, and adds them to a label set: from photographs and PDFs, or from crops of one word each."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from dptr.photo.run import run_ocr
 from dptr.photo.shapes import from_left
 from dptr.utils.errors import UserError
 
-THRESHOLD = 0.99  # confidence from which on a word is accepted unseen
-MARGIN = 0.12  # of a word's height, that its box is larger than what the letters fill
+THRESHOLD = 0.99  # confidence from which a word is accepted unseen
+MARGIN = 0.12  # added around the box of a word, in heights of the word
 
 Done = Callable[[int], None]
 Tell = Callable[[str], None]
@@ -30,14 +30,14 @@ Tell = Callable[[str], None]
 
 @dataclass
 class Proposed:
-    """What ``propose`` did.
+    """The counts of one call of ``propose``.
 
     Attributes:
-        photos: that are new in the set.
+        photos: photographs added to the label set.
         failed: pictures or files that could not be opened.
-        words: that were found.
-        sure: of them, those that were accepted.
-        slivers: of words whose outline is no area, and which are left out.
+        words: words added.
+        sure: words that were accepted unseen; they are among ``words``.
+        slivers: words left out because their outline cannot be cut out.
         known: files that were in the set before.
     """
 
@@ -49,7 +49,7 @@ class Proposed:
     known: int = 0
 
     def describe(self) -> str:
-        """One line for people."""
+        """A summary in one line."""
         parts = [f"{self.photos} pictures", f"{self.words} words", f"{self.sure} accepted unseen"]
         parts += [f"{self.known} files known before"] if self.known else []
         parts += [f"{self.slivers} slivers left out"] if self.slivers else []
@@ -69,62 +69,65 @@ def propose(
     complain: Callable[[UserError], None] = lambda error: None,
     tell: Tell = lambda note: None,
 ) -> Proposed:
-    """Find and read words, and add them to a set.
+    """Find and read words, and add them to a label set.
 
-    A photograph and its words are added together. An interrupted run goes on where it was: files that are in the set
-    are not opened again, but those that could not be. In memory are the pictures that are being read, and no others.
+    A photograph and its words are added in one transaction. A call after an interrupted one continues it: files that
+    are complete in the set are skipped, and files that could not be opened are tried again. Memory holds only the
+    pictures that are being read.
 
     Args:
+        store: the label set.
         sources: paths of pictures and PDFs.
-        ocr: reads photographs; of crops its reader alone is used.
+        ocr: finds and reads the words. For crops, only its reader is used.
         crops: whether each picture is one word.
-        threshold: words of this confidence or more are accepted; above 1 none is.
+        threshold: words of this confidence or more are accepted unseen; above 1 none is.
+        options: which pages to read, and at which resolution.
         done: called with the number of files so far.
-        stopped: asked before each file; True ends it.
-        complain: told why a picture could not be opened.
-        tell: told once of each script that no installed recognizer reads.
+        stopped: called before each file; if it returns True, no further file is read.
+        complain: called with the error of each picture that could not be opened.
+        tell: called with a sentence, once for each script that no installed recognizer reads.
 
     Raises:
-        UserError: the set cannot be written; or ``threshold`` is below 0.
+        UserError: the label set cannot be written, or ``threshold`` is below 0.
     """
     if not threshold >= 0:
         raise UserError(f"threshold {threshold:g}: below 0; pass a confidence, 0 to 1")
     proposed = Proposed()
-    begun = 0
-    told: set[str] = set()
+    started = 0
+    reported: set[str] = set()
 
-    def fresh() -> Iterator[str]:
-        nonlocal begun
+    def unfinished() -> Iterator[str]:
+        nonlocal started
         for path in map(os.path.abspath, sources):
             if stopped():
                 return
-            begun += 1
+            started += 1
             if store.is_finished(path):
                 proposed.known += 1
-                done(begun)
+                done(started)
             else:
                 yield path
 
-    def take(found: _Found, path: str, number: int, error: str = "") -> None:
-        for note in found.missing:
-            if note not in told:
-                told.add(note)
+    def take(result: _PictureWords, path: str, number: int, error: str = "") -> None:
+        for note in result.missing:
+            if note not in reported:
+                reported.add(note)
                 tell(note)
-        if not store.add(path, number, found.size, found.words, error=error):
+        if not store.add(path, number, result.size, result.words, error=error):
             return
         proposed.photos += not error
-        proposed.words += len(found.words)
-        proposed.sure += sum(word.state == "sure" for word in found.words)
-        proposed.slivers += found.slivers
+        proposed.words += len(result.words)
+        proposed.sure += sum(word.state == "sure" for word in result.words)
+        proposed.slivers += result.slivers
 
     def finish(path: str, whole: bool) -> None:
         if path and whole:
             store.finish(path)
-        done(begun)
+        done(started)
 
     before, whole = "", True
     read = _read_crops if crops else _read_photographs
-    for path, number, outcome in read(fresh(), ocr, options, threshold):
+    for path, number, outcome in read(unfinished(), ocr, options, threshold):
         if path != before:
             finish(before, whole)
             before, whole = path, True
@@ -132,7 +135,7 @@ def propose(
             complain(outcome)
             proposed.failed += 1
             whole = False
-            take(_Found([], (0, 0)), path, max(number, 1), " ".join(str(outcome).split()))
+            take(_PictureWords([], (0, 0)), path, max(number, 1), " ".join(str(outcome).split()))
         else:
             take(outcome, path, number)
     finish(before, whole)
@@ -140,8 +143,14 @@ def propose(
 
 
 @dataclass(frozen=True)
-class _Found:
-    """The words of a picture, its width and height, how many words were left out, and what nobody reads in it."""
+class _PictureWords:
+    """The words of a picture.
+
+    Attributes:
+        size: the width and the height of the picture in pixels.
+        slivers: how many words were left out.
+        missing: a note for each script in it that no installed recognizer reads.
+    """
 
     words: list[Proposal]
     size: tuple[int, int]
@@ -149,7 +158,7 @@ class _Found:
     missing: tuple[str, ...] = ()
 
 
-_Outcomes = Iterator[tuple[str, int, _Found | UserError]]
+_Outcomes = Iterator[tuple[str, int, _PictureWords | UserError]]
 
 
 def _read_photographs(sources: Iterable[str], ocr: OCR, options: InputOptions, threshold: float) -> _Outcomes:
@@ -160,7 +169,7 @@ def _read_photographs(sources: Iterable[str], ocr: OCR, options: InputOptions, t
         words = words_of(outcome.page, threshold)
         size = outcome.page.width, outcome.page.height
         slivers, missing = len(outcome.page.words) - len(words), missing_of(outcome.page.notes)
-        yield outcome.source, outcome.number, _Found(words, size, slivers, missing)
+        yield outcome.source, outcome.number, _PictureWords(words, size, slivers, missing)
 
 
 def _read_crops(sources: Iterable[str], ocr: OCR, options: InputOptions, threshold: float) -> _Outcomes:
@@ -176,24 +185,36 @@ def _read_crops(sources: Iterable[str], ocr: OCR, options: InputOptions, thresho
             else:
                 assert each.picture is not None, "pages without text of their own are drawn"
                 reading = next(readings)
-                found = _Found([crop_of(reading, threshold)], each.picture.size, missing=missing_of(reading.notes))
-                yield each.source, each.number, found
+                result = _PictureWords(
+                    [crop_of(reading, threshold)], each.picture.size, missing=missing_of(reading.notes)
+                )
+                yield each.source, each.number, result
 
 
 def missing_of(notes: Iterable[str]) -> tuple[str, ...]:
-    """Those of a picture's notes that say that no installed recognizer reads a script."""
+    """The notes of a picture that report a script which no installed recognizer reads."""
     return tuple(note for note in notes if note.endswith(OF_NO_RECOGNIZER))
 
 
 def crop_of(reading: Prediction, threshold: float) -> Proposal:
-    """The word of a picture that holds it alone."""
+    """The word of a picture that shows one word.
+
+    Args:
+        reading: the recognizer's result for the whole picture.
+        threshold: as for ``propose``.
+    """
     return Proposal((), reading.text, reading.confidence, _state(reading.text, reading.confidence, threshold))
 
 
 def words_of(page: Page, threshold: float) -> list[Proposal]:
-    """The words of a page, with some margin around each; slivers, which cannot be cut out, are missing.
+    """The words of a page, with a margin around each. Words whose outline cannot be cut out are left out.
 
-    Recognizers learn from crops alone, so each word is what its crop shows.
+    The text of a word is what its crop alone reads as (``Word.alone``), where that differs from its text in the line:
+    recognizers are trained on crops alone.
+
+    Args:
+        page: the result of OCR.
+        threshold: as for ``propose``.
     """
     words = []
     for word in page.words:
@@ -204,7 +225,7 @@ def words_of(page: Page, threshold: float) -> list[Proposal]:
 
 
 def _outline(word: Word, size: tuple[int, int]) -> Outline:
-    """The outline with some margin, from the left; empty for a sliver that cannot be cut out."""
+    """The clockwise outline of a word (``from_left``) with a margin; empty if the word cannot be cut out."""
     points = np.array(from_left(word.polygon), np.float64)
     if len(points) == 4:
         heights = np.linalg.norm(points[3] - points[0]), np.linalg.norm(points[2] - points[1])

@@ -1,4 +1,4 @@
-"""Open words read again by another recognizer, so that the page asks first about what that one is least sure of."""
+"""Reads open words again with another recognizer, so that the page shows first the words that it is least sure of."""
 
 from __future__ import annotations
 
@@ -13,30 +13,33 @@ from dptr.utils.errors import UserError
 
 
 def read_again(store: Store, reader: Reader, stopped: Callable[[], bool] = lambda: False) -> int:
-    """Propose anew what is to be read of the words that nobody has looked at.
+    """Replace the proposed text of each open word by what another recognizer reads.
 
-    None is accepted by that: how sure a recognizer that was just trained is has not been measured.
+    No word is accepted unseen, whatever its confidence: the confidence of a recognizer that was just trained has not
+    been checked. Words whose crop cannot be cut out are skipped.
 
     Args:
-        stopped: asked before each batch; True ends it.
+        store: the label set.
+        reader: the recognizer.
+        stopped: called before each batch; if it returns True, no further batch is read.
 
     Returns:
         How many words have a new proposal.
     """
     changed = 0
-    words = _prepare(store, reader)
+    words = _prepare_crops(store, reader)
     while not stopped() and (batch := list(islice(words, reader.batch_size))):
         readings = reader.read_prepared([prepared for _, prepared in batch])
         changed += store.propose_again(
-            [(item, each.text, each.confidence) for (item, _), each in zip(batch, readings, strict=True)]
+            [(item, reading.text, reading.confidence) for (item, _), reading in zip(batch, readings, strict=True)]
         )
     return changed
 
 
-def _prepare(store: Store, reader: Reader) -> Iterator[tuple[Item, Prepared]]:
+def _prepare_crops(store: Store, reader: Reader) -> Iterator[tuple[Item, Prepared]]:
     pictures = Pictures(store)
     for item in store.each(["open"]):
         try:
             yield item, reader.prepare(pictures.cut(item))
-        except UserError:  # a photograph that is gone: the page says so when its turn comes
+        except UserError:  # the page reports the missing photograph when it shows the word
             continue

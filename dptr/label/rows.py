@@ -1,4 +1,4 @@
-"""Words as rows of the database, and back."""
+"""Converts words to rows of the database and back."""
 
 from __future__ import annotations
 
@@ -15,33 +15,43 @@ ITEM = (
     "SELECT item.id, photo, path, number, width, height, outline, proposed, confidence, text, state, version "
     "FROM item JOIN photo ON photo.id = item.photo"
 )
-"""The query whose rows ``make_item`` takes."""
+"""The query whose rows ``make_item`` converts."""
 
 ADD = (
     "INSERT INTO item (id, photo, outline, proposed, confidence, text, state, version, changed) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?)"
 )
-"""The statement whose values ``new_row`` gives."""
+"""The statement whose parameters ``new_row`` returns."""
 
 HIGHEST = "highest id"
-"""The note of the highest id that a word has had: none is used again, for somebody may still look at the former."""
+"""The key of the note with the highest id that any word has had.
+
+Ids are never reused, because somebody's page may still show a word that was removed.
+"""
 
 
 def make_item(row: Sequence[Any]) -> Item:
-    """A word from a row of ``ITEM``."""
-    id, photo, path, number, width, height, outline, proposed, confidence, text, state, version = row
-    place = Photo(photo, os.fsdecode(path), number, width, height)
-    return Item(id, place, _load_outline(outline), proposed, confidence, text, state, version)
+    """The word in a row of ``ITEM``."""
+    id, photo_id, path, number, width, height, outline, proposed, confidence, text, state, version = row
+    photo = Photo(photo_id, os.fsdecode(path), number, width, height)
+    return Item(id, photo, _load_outline(outline), proposed, confidence, text, state, version)
 
 
 def new_row(id: int, photo: int, word: Proposal, now: float) -> tuple[Any, ...]:
-    """A new word as the values of ``ADD``."""
+    """The parameters of ``ADD`` for a new word.
+
+    Args:
+        id: of the word, from ``next_id``.
+        photo: the id of its photograph.
+        word: its text is normalized by ``as_label``.
+        now: seconds since the epoch.
+    """
     text = as_label(word.text)
     return id, photo, dump_outline(word.outline), text, word.confidence, text, word.state, now
 
 
 def next_id(connection: Connection) -> int:
-    """The id of the next word; the transaction that asks uses it."""
+    """The id for the next word. The caller has to add the word in the same transaction."""
     query = (
         "SELECT max(coalesce((SELECT max(id) FROM item), 0), "
         "coalesce((SELECT CAST(value AS INTEGER) FROM note WHERE key = ?), 0)) + 1"
@@ -50,7 +60,7 @@ def next_id(connection: Connection) -> int:
 
 
 def dump_outline(outline: Outline) -> str:
-    """An outline as it is stored; empty for a word that is a whole picture."""
+    """An outline as JSON, rounded to 0.1 pixels; an empty string for an empty outline."""
     return json.dumps([[round(x, 1), round(y, 1)] for x, y in outline]) if outline else ""
 
 

@@ -1,8 +1,13 @@
-"""Trainings of a set: a numbered folder each, in ``runs`` of the set's folder.
+"""A training of a label set, and the folder that holds it.
 
-In it are ``run.json``, which says what is trained and how far it is, ``crops`` or ``words.txt``, what it is trained on,
-``train``, which ``dptr finetune`` or ``dptr adapt`` writes, what these say (``said.txt``), ``model.onnx``, and
-``compared.json``.
+Each training is a run with a numbered folder in ``runs``, in the label set's folder:
+
+- ``run.json``: the settings and the phase of the run.
+- ``crops``: labeled crops, to train on or to compare on; ``words.txt``: a word list to train on.
+- ``train``: the output of ``dptr finetune`` or ``dptr adapt``.
+- ``said.txt``: the terminal output of the commands.
+- ``model.onnx``: the exported recognizer.
+- ``compared.json``: the comparison with the recognizer that the run started from.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ RUNS = "runs"
 Kind = Literal["finetune", "adapt"]
 Phase = Literal["preparing", "training", "exporting", "comparing", "done", "stopped", "failed"]
 BUSY: tuple[Phase, ...] = ("preparing", "training", "exporting", "comparing")
-"""Phases of a run that goes on; one that was found so when nobody works on it was cut off, and can be resumed."""
+"""The phases of a run in progress. If no process works on such a run, it was interrupted and can be resumed."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +34,17 @@ class Run:
     """A training.
 
     Attributes:
-        number: from 1.
-        base: the recognizer that it starts from: a shipped name, or a folder.
-        base_name: what people call it.
-        minutes: that it may take.
-        settings: ``key=value`` of its recipe.
-        share: of the crops that is held out, 0 to 1; 0 where nothing is.
-        spent: seconds of training before it was stopped.
-        error: why it failed.
+        folder: the folder of the run.
+        number: the number of the run, from 1; also the name of the folder.
+        kind: the ``dptr`` command that trains.
+        base: the recognizer to start from: a shipped name, or a folder.
+        base_name: the display name of that recognizer.
+        minutes: the time limit of the training.
+        settings: settings of its recipe, each as ``key=value``.
+        share: the share of the crops that is held out, 0 to 1; 0 = none.
+        spent: seconds of training that were done before the run was last stopped.
+        phase: see ``Phase``; ``BUSY`` lists those of a run in progress.
+        error: why the run failed; empty if it did not.
     """
 
     folder: Path
@@ -53,36 +61,36 @@ class Run:
 
     @property
     def crops(self) -> Path:
-        """The labeled crops that it is trained on, or compared with."""
+        """The folder of labeled crops: to train on for ``finetune``, to compare on for both kinds."""
         return self.folder / "crops"
 
     @property
     def words(self) -> Path:
-        """The word list that it is trained on."""
+        """The file with the word list to train on, one word a line."""
         return self.folder / "words.txt"
 
     @property
     def train(self) -> Path:
-        """What the training writes."""
+        """The output folder of the training."""
         return self.folder / "train"
 
     @property
     def exported(self) -> Path:
-        """The recognizer as one file."""
+        """The ONNX file of the trained recognizer."""
         return self.folder / "model.onnx"
 
     @property
     def compared(self) -> Path:
-        """What was read before and after."""
+        """The JSON file with the comparison (``dptr.label.compare.Compared``)."""
         return self.folder / "compared.json"
 
     @property
     def said(self) -> Path:
-        """What the programs said."""
+        """The file with the terminal output of the commands."""
         return self.folder / "said.txt"
 
     def write(self, **changes: Any) -> Run:
-        """The run with other values, kept in ``run.json``."""
+        """A copy of the run with some attributes changed, saved to ``run.json``."""
         changed = replace(self, **changes)
         values = asdict(changed)
         del values["folder"], values["number"]
@@ -90,7 +98,7 @@ class Run:
         return changed
 
     def arguments(self) -> list[str]:
-        """The command line of the training, after ``dptr``."""
+        """The arguments of the ``dptr`` command that trains; with ``--resume`` if the training has begun before."""
         data = ["--data", str(self.crops)] if self.kind == "finetune" else ["--text", str(self.words)]
         settings = [word for setting in self.settings for word in ("--set", setting)]
         resume = ["--resume"] if self.train.exists() else []
@@ -98,7 +106,7 @@ class Run:
 
 
 def open_run(folder: Path) -> Run:
-    """A run that is there.
+    """Read a run from its folder.
 
     Raises:
         UserError: ``run.json`` is missing or damaged.
@@ -114,18 +122,31 @@ def open_run(folder: Path) -> Run:
 
 
 def list_runs(folder: Path) -> list[Run]:
-    """The runs of a set's folder, the last one first; what is no run is passed over."""
-    place = folder / RUNS
-    names = os.listdir(place) if place.is_dir() else []
+    """The runs of a label set, newest first. Other files and folders are ignored.
+
+    Args:
+        folder: the folder of the label set.
+
+    Raises:
+        UserError: the ``run.json`` of a run is damaged.
+    """
+    runs_folder = folder / RUNS
+    names = os.listdir(runs_folder) if runs_folder.is_dir() else []
     numbers: Sequence[int] = sorted((int(name) for name in names if re.fullmatch(r"[1-9]\d{0,8}", name)), reverse=True)
-    return [open_run(place / str(number)) for number in numbers if (place / str(number) / "run.json").is_file()]
+    return [
+        open_run(runs_folder / str(number)) for number in numbers if (runs_folder / str(number) / "run.json").is_file()
+    ]
 
 
 def new_folder(folder: Path) -> Path:
-    """A new folder for a run of a set; its name is the next number."""
-    place = folder / RUNS
-    place.mkdir(parents=True, exist_ok=True)
-    names = [int(name) for name in os.listdir(place) if re.fullmatch(r"[1-9]\d{0,8}", name)]
-    made = place / str(max(names, default=0) + 1)
-    made.mkdir()
-    return made
+    """Create the folder of a new run; its name is the next number.
+
+    Args:
+        folder: the folder of the label set.
+    """
+    runs_folder = folder / RUNS
+    runs_folder.mkdir(parents=True, exist_ok=True)
+    numbers = [int(name) for name in os.listdir(runs_folder) if re.fullmatch(r"[1-9]\d{0,8}", name)]
+    created = runs_folder / str(max(numbers, default=0) + 1)
+    created.mkdir()
+    return created

@@ -1,9 +1,10 @@
-"""A set of labels: photographs, the words in them, and what people say of each, in one SQLite database.
+"""A label set in one SQLite database: photographs, the words in them, and the label of each word.
 
-Every change is one transaction that is on the disk when the call returns (WAL, ``synchronous=FULL``): a killed program
-or a full disk loses nothing that was saved before. Each word has a version, which every change raises by one, and a
-change names the version that it was made to. So of two people who change one word the second is told, and nothing is
-overwritten unseen.
+Every change is one transaction, which is on the disk when the call returns (WAL, ``synchronous=FULL``). A killed
+program or a full disk therefore loses nothing that was saved before.
+
+Each word has a version. A change names the version that it applies to, and increases it by 1. If two people change the
+same version of a word, the second change raises ``Conflict``, so nobody overwrites a label that they have not seen.
 """
 
 from __future__ import annotations
@@ -23,17 +24,19 @@ from dptr.photo.page import Outline
 from dptr.utils.errors import UserError
 
 DATABASE = "label.db"
-_CHUNK = 500  # rows that are fetched together
+_CHUNK = 500  # rows fetched in one query
 
 
 class Store:
-    """A set of labels in a folder; several threads may use it, and several programs the same folder.
+    """A label set in a folder. Threads may share it, and several programs may open the same folder.
+
+    Every method may raise ``dptr.label.database.NotSaved``, a ``UserError``, if the database cannot be read or written.
 
     Args:
-        folder: new, empty, or one that this class made.
+        folder: a folder that does not exist, is empty, or was made by this class.
 
     Raises:
-        UserError: a folder with other things in it, or a database that is damaged, of a later version, or cannot be
+        UserError: the folder holds something else; or the database is damaged, is of another version, or cannot be
             written.
     """
 
@@ -47,7 +50,7 @@ class Store:
         """Close the database; the set can be opened again."""
         self._database.close()
 
-    # --- what is found ------------------------------------------------------------------------------------------------
+    # --- photographs and new words ------------------------------------------------------------------------------------
 
     def add(
         self,
@@ -61,12 +64,16 @@ class Store:
         """Add a photograph with its words, all or nothing.
 
         Args:
-            size: width and height in pixels.
-            content: its file, if the set is to keep it; once for all its pages.
-            error: why it could not be opened.
+            path: the path of the file; a name if ``content`` is given.
+            number: the page or frame in the file, from 1.
+            size: the width and the height in pixels.
+            proposals: the words in the photograph.
+            content: the bytes of the file, if the database is to store them. Pages of one file share one copy.
+            error: why the photograph could not be opened; empty if it could.
 
         Returns:
-            Whether it is new, or could not be opened before; one that is there stays as it is, with its words.
+            True if the photograph was added, or if it replaces one that could not be opened. False if the photograph is
+            already in the set; it and its words stay unchanged.
         """
         now = time.time()
         with self._database.change() as connection:
@@ -86,7 +93,7 @@ class Store:
         return True
 
     def finish(self, path: str) -> None:
-        """Note that all pages of a file are in the set."""
+        """Record that all pages of a file are in the set."""
         with self._database.change() as connection:
             connection.execute("INSERT OR IGNORE INTO finished VALUES (?)", (os.fsencode(path),))
 
@@ -95,31 +102,32 @@ class Store:
         return bool(self._database.fetch("SELECT 1 FROM finished WHERE path = ?", os.fsencode(path)))
 
     def content(self, photo: Photo) -> bytes | None:
-        """The file of a picture that the set keeps; None for one that lies elsewhere."""
+        """The stored bytes of a photograph's file; None if the database does not store them."""
         rows = self._database.fetch("SELECT bytes FROM content WHERE path = ?", os.fsencode(photo.path))
         return rows[0][0] if rows else None
 
     def add_word(self, photo: int, word: Proposal, again: tuple[int, int] | None = None) -> Item:
-        """Add a word that the detector missed to a photograph of the set, or bring one back that was taken away.
+        """Add a word that the detector missed to a photograph, or restore a word that was removed.
 
         Args:
-            again: the id and the version of the word that is brought back: it has that id, and the version after.
+            photo: the id of the photograph.
+            word: the word.
+            again: to restore a word: the id and the version that it had. It gets the same id and the next version.
 
         Raises:
-            UserError: there is no such photograph, the word to bring back is there or never was, or the disk is full;
-                nothing is added then.
+            UserError: there is no such photograph, or the word to restore was not removed; nothing is added then.
         """
-        held = self.photo(photo)
+        place = self.photo(photo)
         with self._database.change() as connection:
-            number, version = again or (next_id(connection), 0)
-            taken = connection.execute("SELECT 1 FROM item WHERE id = ?", (number,)).fetchone()
-            if taken or (again and number >= next_id(connection)):
-                raise UserError(f"word {number}: was not taken away from {self.folder}; load the page again")
-            connection.execute(ADD, new_row(number, held.id, word, time.time()))
-            connection.execute("UPDATE item SET version = ? WHERE id = ?", (version + 1, number))
-            return make_item(connection.execute(f"{ITEM} WHERE item.id = ?", (number,)).fetchone())
+            id, version = again or (next_id(connection), 0)
+            exists = connection.execute("SELECT 1 FROM item WHERE id = ?", (id,)).fetchone()
+            if exists or (again and id >= next_id(connection)):
+                raise UserError(f"word {id}: was not taken away from {self.folder}; load the page again")
+            connection.execute(ADD, new_row(id, place.id, word, time.time()))
+            connection.execute("UPDATE item SET version = ? WHERE id = ?", (version + 1, id))
+            return make_item(connection.execute(f"{ITEM} WHERE item.id = ?", (id,)).fetchone())
 
-    # --- what people say ----------------------------------------------------------------------------------------------
+    # --- changes of words ---------------------------------------------------------------------------------------------
 
     def change(
         self,
@@ -130,21 +138,24 @@ class Store:
         outline: Outline | None = None,
         reading: tuple[str, float] | None = None,
     ) -> Item:
-        """Change a word; it is on the disk when this returns.
+        """Change a word. The change is on the disk when the call returns.
 
         Args:
-            item: its id.
-            version: of what the change was made to.
-            text, state, outline: the new values; None = as before.
-            reading: what the recognizer reads now, and its confidence.
+            item: the id of the word.
+            version: the version of the word that the change applies to.
+            text, state, outline: the new values; None = unchanged.
+            reading: the text that the recognizer reads in the new outline, and its confidence, 0 to 1; None =
+                unchanged.
+
+        Returns:
+            The changed word.
 
         Raises:
-            Conflict: the word has another version by now.
-            UserError: there is no such word, the label cannot be kept (``check_text``), or the disk is full; nothing is
-                changed then.
+            Conflict: the word now has another version.
+            UserError: there is no such word, or the label is invalid (``check_text``); nothing is changed then.
         """
         with self._database.change() as connection:
-            before = self._hold(connection, item, version)
+            before = self._check_version(connection, item, version)
             state = before.state if state is None else state
             text = before.text if text is None else check_text(text, empty=state not in ACCEPTED)
             if state in ACCEPTED and not text:
@@ -161,33 +172,33 @@ class Store:
             return make_item(connection.execute(f"{ITEM} WHERE item.id = ?", (item,)).fetchone())
 
     def remove(self, item: int, version: int) -> Item:
-        """Take a word away, such as one that was drawn by mistake.
+        """Remove a word, for example one that was drawn by mistake.
 
         Args:
             item, version: as for ``change``.
 
         Returns:
-            The word as it was; ``add_word`` brings it back.
+            The removed word; ``add_word`` can restore it.
 
         Raises:
-            Conflict: the word has another version by now.
-            UserError: there is no such word, or the disk is full.
+            Conflict: the word now has another version.
+            UserError: there is no such word.
         """
         with self._database.change() as connection:
-            before = self._hold(connection, item, version)
+            before = self._check_version(connection, item, version)
             connection.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (HIGHEST, next_id(connection) - 1))
             connection.execute("DELETE FROM item WHERE id = ?", (item,))
             connection.execute("UPDATE count SET items = items - 1 WHERE state = ?", (before.state,))
             return before
 
     def propose_again(self, readings: Sequence[tuple[Item, str, float]]) -> int:
-        """Note what another recognizer reads of open words, all or nothing.
+        """Replace the proposed texts of open words by what another recognizer reads, all or nothing.
 
-        Words that somebody has changed meanwhile, or begun to write, stay as they are. Versions do not rise: whoever
-        looks at a word sends the text that is shown, so nothing is lost by it.
+        Words that were changed meanwhile, or that have a draft, stay unchanged. The versions stay the same: a person
+        who has a word on screen sends the text shown there, so the new proposal does not conflict with that change.
 
         Args:
-            readings: a word, what is read now, and its confidence, 0 to 1.
+            readings: for each word: the word, the new text, and its confidence, 0 to 1.
 
         Returns:
             How many words have a new proposal.
@@ -203,10 +214,10 @@ class Store:
         return changed
 
     def get(self, item: int) -> Item:
-        """A word.
+        """The word with an id.
 
         Raises:
-            UserError: there is none of this id.
+            UserError: there is no such word.
         """
         rows = self._database.fetch(f"{ITEM} WHERE item.id = ?", item)
         if not rows:
@@ -214,24 +225,26 @@ class Store:
         return make_item(rows[0])
 
     def some(self, items: Sequence[int]) -> list[Item]:
-        """The words of these ids, in their order; those that are not there any more are missing."""
-        found: dict[int, Item] = {}
+        """The words with these ids, in the same order, without those that were removed."""
+        words: dict[int, Item] = {}
         for first in range(0, len(items), _CHUNK):
-            asked = items[first : first + _CHUNK]
-            rows = self._database.fetch(f"{ITEM} WHERE item.id IN ({', '.join('?' * len(asked))})", *asked)
-            found |= {row[0]: make_item(row) for row in rows}
-        return [found[item] for item in items if item in found]
+            chunk = items[first : first + _CHUNK]
+            rows = self._database.fetch(f"{ITEM} WHERE item.id IN ({', '.join('?' * len(chunk))})", *chunk)
+            words |= {row[0]: make_item(row) for row in rows}
+        return [words[item] for item in items if item in words]
 
     def ids(self, state: State, after: int = 0) -> list[int]:
-        """The ids of all words of a state behind one, in their order."""
+        """The ids of all words in a state, above the id ``after``, in ascending order."""
         query = "SELECT id FROM item WHERE state = ? AND id > ? ORDER BY id"
         return [item for (item,) in self._database.fetch(query, state, after)]
 
     def items(self, state: State, after: tuple[float, int] = (-1.0, 0), limit: int = 20) -> list[Item]:
-        """Words of a state, the least sure first.
+        """Words in a state, by ascending confidence and then id.
 
         Args:
-            after: confidence and id of the last one that is known.
+            state: the state.
+            after: the confidence and the id of the last word of the previous page of results.
+            limit: how many words to return at most.
         """
         rows = self._database.fetch(
             f"{ITEM} WHERE state = ? AND (confidence, item.id) > (?, ?) ORDER BY confidence, item.id LIMIT ?",
@@ -240,10 +253,10 @@ class Store:
         return [make_item(row) for row in rows]
 
     def each(self, states: Sequence[State] = STATES) -> Iterator[Item]:
-        """All words of some states, photograph by photograph, as ``words_of`` orders those of each.
+        """All words in some states, by photograph, and within a photograph in the order of ``words_of``.
 
-        They are fetched piece by piece: a word that is taken away or gets another state meanwhile is left out, one that
-        is added is not seen.
+        The words are fetched in chunks during the iteration. A word that is removed, or leaves these states, before its
+        chunk is fetched is left out. A word that is added after the iteration began is left out too.
         """
         marks = ", ".join("?" * len(states))
         query = f"SELECT id FROM item WHERE state IN ({marks}) ORDER BY photo, id"
@@ -252,10 +265,10 @@ class Store:
             yield from (item for item in self.some(ids[first : first + _CHUNK]) if item.state in states)
 
     def photo(self, photo: int) -> Photo:
-        """A photograph that could be opened.
+        """The photograph with an id, if it could be opened.
 
         Raises:
-            UserError: there is none of this id.
+            UserError: there is no such photograph, or it could not be opened.
         """
         rows = self._database.fetch(
             "SELECT id, path, number, width, height FROM photo WHERE id = ? AND error = ''", photo
@@ -266,54 +279,65 @@ class Store:
         return Photo(id, os.fsdecode(path), number, width, height)
 
     def beside(self, photo: int) -> tuple[int | None, int | None]:
-        """The ids of the photographs before and behind one, among those that could be opened."""
-        ((before, behind),) = self._database.fetch(
+        """The ids of the previous and the next photograph that could be opened; None where there is none."""
+        ((previous, following),) = self._database.fetch(
             "SELECT (SELECT max(id) FROM photo WHERE id < ?1 AND error = ''), "
             "(SELECT min(id) FROM photo WHERE id > ?1 AND error = '')",
             photo,
         )
-        return before, behind
+        return previous, following
 
     def words_of(self, photo: int) -> list[Item]:
-        """All words of a photograph, in the order in which they were found."""
+        """All words of a photograph, by id: the order in which they were added."""
         return [make_item(row) for row in self._database.fetch(f"{ITEM} WHERE photo = ? ORDER BY item.id", photo)]
 
     def counts(self) -> dict[str, int]:
-        """How many words have each state."""
+        """The number of words in each state."""
         return dict(self._database.fetch("SELECT state, items FROM count"))
 
     def photos(self) -> tuple[int, int]:
-        """How many photographs were read, and how many could not be."""
+        """The number of photographs that could be opened, and of those that could not."""
         rows = dict(self._database.fetch("SELECT error <> '', count(*) FROM photo GROUP BY 1"))
         return rows.get(0, 0), rows.get(1, 0)
 
     # --- notes --------------------------------------------------------------------------------------------------------
 
     def note(self, key: str) -> Any:
-        """What was noted under a key, as JSON holds it; None if nothing was."""
+        """The JSON value of a note; None if there is no such note."""
         rows = self._database.fetch("SELECT value FROM note WHERE key = ?", key)
         return json.loads(rows[0][0]) if rows else None
 
     def write_note(self, key: str, value: Any) -> None:
-        """Note something about the set."""
+        """Set a note: a JSON value under a key."""
         with self._database.change() as connection:
             connection.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (key, json.dumps(value)))
 
     def update_note(self, key: str, update: Callable[[Any], Any]) -> Any:
-        """Write a note that depends on what it was (None = nothing), while nobody else writes; returns the new one."""
+        """Compute a note from its present value in one transaction, and return the new value.
+
+        Args:
+            key: the key of the note.
+            update: maps the present value (None = no such note) to the new one. An exception in it leaves the note as
+                it is.
+        """
         with self._database.change() as connection:
             value = update(self.note(key))
             connection.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (key, json.dumps(value)))
             return value
 
-    def _hold(self, connection: Connection, item: int, version: int) -> Item:
-        """A word of this version, which nobody else changes until the transaction ends."""
-        found = connection.execute(f"{ITEM} WHERE item.id = ?", (item,)).fetchone()
-        if found is None:
+    def _check_version(self, connection: Connection, item: int, version: int) -> Item:
+        """The word with an id, if it has this version; nobody else changes it until the transaction ends.
+
+        Raises:
+            Conflict: the word has another version.
+            UserError: there is no such word.
+        """
+        row = connection.execute(f"{ITEM} WHERE item.id = ?", (item,)).fetchone()
+        if row is None:
             raise UserError(f"word {item}: not in {self.folder}; load the page again")
-        if (held := make_item(found)).version != version:
-            raise Conflict(held)
-        return held
+        if (word := make_item(row)).version != version:
+            raise Conflict(word)
+        return word
 
 
 def _check_folder(folder: Path) -> None:

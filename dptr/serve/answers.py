@@ -1,4 +1,4 @@
-"""What a server answers with: pages and readings as the command line writes them."""
+"""The bodies of the server's responses: pages and readings, in the formats of the command line."""
 
 from __future__ import annotations
 
@@ -22,12 +22,18 @@ from dptr.utils.escapes import dump_json
 from dptr.utils.isolation import Call, call_here
 from dptr.version import __version__
 
-_QUALITY = 85  # of JPEG
+_QUALITY = 85  # JPEG quality of the pictures in JSON
 
 
 @dataclass(frozen=True)
 class Failed:
-    """What could not be read: a file, or with a number above 0 a page of it."""
+    """A file or a page that could not be read.
+
+    Attributes:
+        source: the name of the file.
+        number: the page or frame, from 1; 0 = the whole file.
+        error: why it could not be read.
+    """
 
     source: str
     number: int
@@ -43,31 +49,34 @@ class Failed:
 
 
 def write_pages(outcomes: Sequence[tuple[Sheet, Page] | Failed], fields: OcrFields, call: Call = call_here) -> bytes:
-    """The answer of ``/v1/ocr``.
+    """The body of a response to ``/v1/ocr``.
 
-    JSON holds ``pages``, each as ``dptr ocr --format json`` writes it, and ``errors``. Other formats hold pages alone:
-    with them nothing may fail.
+    JSON has ``pages``, each as ``dptr ocr --format json`` writes it, and ``errors``. The other formats have no place
+    for errors, so with them a single failure refuses the request.
 
     Args:
-        call: opens the pictures of pages once more, for formats and answers that hold them.
+        outcomes: the result for each page, in order.
+        fields: the fields of the request.
+        call: opens the pictures of pages again, for formats and responses that include them.
 
     Raises:
-        Refusal: all failed; one failed, and the format is not JSON; several pages, and the format holds one.
+        Refusal: all pages failed; or one failed and the format is not JSON; or there are several pages and the format
+            can hold only one.
     """
-    failed = [each for each in outcomes if isinstance(each, Failed)]
-    _check_failed(failed, len(outcomes), alone=fields.format == "json")
-    read = [(sheet, keep_confident(page, fields.min_confidence)) for sheet, page in _read(outcomes)]
+    failures = [each for each in outcomes if isinstance(each, Failed)]
+    _check_failures(failures, len(outcomes), partial=fields.format == "json")
+    read = [(sheet, keep_confident(page, fields.min_confidence)) for sheet, page in _successes(outcomes)]
     if fields.format == "json":
         pages = [
             {
                 "dptr": __version__,
                 **page.to_dict(),
-                "left_out": low,
+                "left_out": left_out,
                 **({"picture": _to_url(sheet.open(call))} if fields.pictures else {}),
             }
-            for sheet, (page, low) in read
+            for sheet, (page, left_out) in read
         ]
-        return dump_json({"pages": pages, "errors": [each.to_dict() for each in failed]}).encode()
+        return dump_json({"pages": pages, "errors": [each.to_dict() for each in failures]}).encode()
     style = FORMATS[fields.format]
     if style.single and len(read) > 1:
         raise Refusal(400, f"{len(read)} pages: the format '{fields.format}' holds one; send them one by one")
@@ -77,34 +86,42 @@ def write_pages(outcomes: Sequence[tuple[Sheet, Page] | Failed], fields: OcrFiel
 
 
 def write_readings(outcomes: Sequence[tuple[str, Prediction] | Failed], least: float) -> bytes:
-    """The answer of ``/v1/read``: ``readings``, each as ``dptr read --format json`` writes it, and ``errors``.
+    """The body of a response to ``/v1/read``.
+
+    JSON has ``readings``, each as ``dptr read --format json`` writes it, and ``errors``.
+
+    Args:
+        outcomes: for each crop in order, its name and its reading, or the failure.
+        least: the minimum confidence, 0 to 1. A less confident reading has an empty ``text`` and its text as
+            ``rejected``.
 
     Raises:
-        Refusal: all failed.
+        Refusal: all crops failed.
     """
-    failed = [each for each in outcomes if isinstance(each, Failed)]
-    _check_failed(failed, len(outcomes), alone=True)
+    failures = [each for each in outcomes if isinstance(each, Failed)]
+    _check_failures(failures, len(outcomes), partial=True)
     rows = [
         {"path": name, **reading.to_dict()}
         if reading.confidence >= least
         else {"path": name, **reading.to_dict(), "text": "", "rejected": reading.text}
         for name, reading in (each for each in outcomes if not isinstance(each, Failed))
     ]
-    errors = [each.to_dict() for each in failed]
+    errors = [each.to_dict() for each in failures]
     return dump_json({"dptr": __version__, "readings": rows, "errors": errors}).encode()
 
 
-def _check_failed(failed: Sequence[Failed], count: int, alone: bool) -> None:
-    """Raises the first failure, unless it is among others that did not fail and may stand beside them (``alone``)."""
-    if failed and (len(failed) == count or not alone):
-        raise Refusal(status_of(failed[0].error), str(failed[0].error))
+def _check_failures(failures: Sequence[Failed], count: int, partial: bool) -> None:
+    """Raise the first failure, if all ``count`` items failed or the response cannot be ``partial``."""
+    if failures and (len(failures) == count or not partial):
+        raise Refusal(status_of(failures[0].error), str(failures[0].error))
 
 
-def _read(outcomes: Sequence[tuple[Sheet, Page] | Failed]) -> Iterator[tuple[Sheet, Page]]:
+def _successes(outcomes: Sequence[tuple[Sheet, Page] | Failed]) -> Iterator[tuple[Sheet, Page]]:
     return (each for each in outcomes if not isinstance(each, Failed))
 
 
 def _to_url(picture: Image.Image) -> str:
+    """A picture as a data URL with JPEG."""
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""The routes of the server."""
+"""The ASGI application of the server: its routes, and the service that reads the pictures of requests."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from dptr.utils.errors import UserError
 from dptr.utils.escapes import dump_json
 from dptr.version import __version__
 
-WAIT = 0.003  # seconds for which a picture waits for others to be read with
-CROPS, PAGES = 64, 64  # that are read together at most
+WAIT = 0.003  # seconds for which a picture waits for others, to be read in one batch with them
+CROPS, PAGES = 64, 64  # crops and pages in a batch, at most
 
 Outcome = TypeVar("Outcome")
 
@@ -47,11 +47,14 @@ Outcome = TypeVar("Outcome")
 def create_app(
     recognizers: Recognizers, limits: Limits, tokens: Sequence[str] = (), labeling: Labeling | None = None
 ) -> FastAPI:
-    """The server as an ASGI application.
+    """Create the server as an ASGI application.
 
     Args:
-        tokens: one of them has to come with each request; none = requests from this machine are served.
-        labeling: the set of labels that is served beside; None = there is none.
+        recognizers: the models to serve.
+        limits: the limits of requests.
+        tokens: each request needs one of these bearer tokens. Without tokens, only requests whose ``Host`` is a
+            loopback address are served (``dptr.serve.guard.Guard``).
+        labeling: the label set to serve too; None = no labeling.
     """
     service = Service(recognizers, limits)
     trained = Trained(labeling.store, recognizers) if labeling is not None else None
@@ -83,11 +86,11 @@ def create_app(
 
     @app.get("/v1/models", summary="What is served: models, languages, named patterns, limits")
     def models() -> Response:
-        shown = {
+        shown_limits = {
             key: getattr(limits, key) for key in ("megabytes", "pixels", "pictures", "seconds", "words", "pattern")
         }
-        told = {"models": recognizers.describe(), "patterns": [*NAMED_PATTERNS], "limits": shown}
-        return _json({**told, "languages": recognizers.languages(), "label": labeling is not None})
+        answer = {"models": recognizers.describe(), "patterns": [*NAMED_PATTERNS], "limits": shown_limits}
+        return _json({**answer, "languages": recognizers.languages(), "label": labeling is not None})
 
     @app.get("/health", summary="Whether the server is there")
     async def health() -> Response:
@@ -118,7 +121,7 @@ def create_app(
         app.include_router(make_training_router(trained, service.answer))
 
     @app.exception_handler(UserError)
-    async def tell(request: Request, error: UserError) -> Response:
+    async def answer_user_error(request: Request, error: UserError) -> Response:
         return answer_problem(error)
 
     @app.exception_handler(Refusal)
@@ -133,7 +136,12 @@ def create_app(
 
 
 class Service:
-    """Takes requests apart, has their pictures read, and answers."""
+    """Parses requests, queues their pictures for the recognizers, and builds the responses.
+
+    Args:
+        recognizers: the models to serve.
+        limits: the limits of requests.
+    """
 
     def __init__(self, recognizers: Recognizers, limits: Limits) -> None:
         self.metrics = Metrics()
@@ -145,25 +153,31 @@ class Service:
         self._crops: Batcher[Prepared, Prediction] = Batcher(
             recognizers.read_crops, limits.queue, CROPS, WAIT, "dptr-crops", observe_crops
         )
-        self._compiling = CapacityLimiter(1)  # large patterns take seconds; those who wait for them take no thread
+        self._compiling = CapacityLimiter(1)  # a large pattern compiles for seconds; waiting requests occupy no thread
         self.metrics.watch_queue("pages", lambda: self._pages.waiting)
         self.metrics.watch_queue("crops", lambda: self._crops.waiting)
 
     @property
     def ready(self) -> bool:
-        """Whether a picture would be taken now."""
+        """Whether both queues have room and their threads run."""
         return all(each.alive and each.waiting < self._limits.queue for each in (self._pages, self._crops))
 
     def close(self) -> None:
-        """Finish what is being read."""
+        """Finish the batches that are being read, and cancel the pictures in the queues."""
         self._pages.close()
         self._crops.close()
 
     async def answer(self, request: Request, read: Callable[[Body], Awaitable[Response]]) -> Response:
-        """Take the body, read what it holds, and answer; whoever goes away first is forgotten.
+        """Receive the body of a request, and await the response to it.
+
+        If the client disconnects first, the work is canceled and the response has status 499, which nobody receives.
+
+        Args:
+            request: the request.
+            read: makes the response from the body.
 
         Raises:
-            Refusal: see ``Intake.receive``, and 504 if it took too long.
+            Refusal: see ``Intake.receive``; or 504, if the work takes more than ``Limits.seconds``.
         """
         with self._intake.hold() as count:
             try:
@@ -171,20 +185,27 @@ class Service:
             except ClientDisconnect:
                 return Response(status_code=499)
             work = asyncio.ensure_future(read(body))
-            gone = asyncio.ensure_future(_await_departure(request))
+            disconnected = asyncio.ensure_future(_await_disconnect(request))
             try:
-                await asyncio.wait((work, gone), timeout=self._limits.seconds, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    (work, disconnected), timeout=self._limits.seconds, return_when=asyncio.FIRST_COMPLETED
+                )
                 if work.done():
                     return work.result()
-                if gone.done():
+                if disconnected.done():
                     return Response(status_code=499)
                 raise Refusal(504, f"not read within {self._limits.seconds:g} s; send fewer or smaller pictures")
             finally:
                 work.cancel()
-                gone.cancel()
+                disconnected.cancel()
 
     async def read_pages(self, body: Body) -> Response:
-        """The answer to ``/v1/ocr``."""
+        """The response to ``/v1/ocr``.
+
+        Raises:
+            Refusal: 400 a field is invalid, 413 there are too many pictures, 503 the queue is full, or the pages failed
+                (``write_pages``).
+        """
         fields = parse_fields(OcrFields, body.fields)
         wanted = await self._open(fields, body.uploads)
         outcomes = await self._read_sheets(wanted, body.uploads, fields)
@@ -192,7 +213,12 @@ class Service:
         return Response(answer, media_type=MEDIA_TYPES[fields.format])
 
     async def read_crops(self, body: Body) -> Response:
-        """The answer to ``/v1/read``."""
+        """The response to ``/v1/read``.
+
+        Raises:
+            Refusal: 400 a field is invalid, 413 there are too many pictures, 503 the queue is full, or the status of
+                the first crop if all failed.
+        """
         fields = parse_fields(ReadFields, body.fields)
         wanted = await self._open(fields, body.uploads)
         prepared = await run_in_threadpool(self._prepare, wanted, body.uploads)
@@ -205,12 +231,20 @@ class Service:
         return _raw(write_readings(outcomes, fields.min_confidence))
 
     async def read_files(self, uploads: Sequence[Upload]) -> list[tuple[Sheet, Page] | Failed]:
-        """All pages of files, read with the default recognizer."""
+        """Read all pages of files with the default recognizer.
+
+        Raises:
+            Refusal: as ``read_pages``; but a failed page is an outcome and raises nothing.
+        """
         fields = OcrFields.model_validate({})
         return await self._read_sheets(await self._open(fields, uploads), uploads, fields)
 
     async def read_word(self, crop: Image.Image) -> Prediction:
-        """A crop, read with the default recognizer."""
+        """Read a crop of one word, RGB, with the default recognizer.
+
+        Raises:
+            Refusal: 503, the queue is full.
+        """
         wanted = Wanted(self._recognizers.default)
         reader, _ = self._recognizers.open(wanted)
         (reading,) = await _gather(_submit(self._crops, wanted, [await run_in_threadpool(reader.prepare, crop)]))
@@ -219,6 +253,7 @@ class Service:
     async def _read_sheets(
         self, wanted: Wanted, uploads: Sequence[Upload], fields: OcrFields
     ) -> list[tuple[Sheet, Page] | Failed]:
+        """Read the pages that the fields select, in order; failures stay in their places."""
         listed = await run_in_threadpool(self._list_sheets, uploads, fields)
         sheets = [each for each in listed if isinstance(each, Sheet)]
         if len(sheets) > self._limits.pictures:
@@ -235,7 +270,12 @@ class Service:
         return outcomes
 
     async def _open(self, fields: ReadFields, uploads: Sequence[Upload]) -> Wanted:
-        """The recognizer that is asked for, which is open then."""
+        """Open the recognizer that the fields select.
+
+        Raises:
+            Refusal: 400 there are no files, or the recognizer cannot be opened as requested; 413 there are too many
+                files.
+        """
         if not uploads:
             raise Refusal(400, "no file; send one or several in 'files', see /docs")
         if len(uploads) > self._limits.pictures:
@@ -271,7 +311,7 @@ class Service:
 
 
 async def _gather(futures: Sequence[Future[Outcome]]) -> list[Outcome]:
-    """What futures of another thread hold; if nobody waits for it any more, they are given up."""
+    """The results of futures that another thread sets, in order. If this task is canceled, so are the futures."""
     try:
         return [await asyncio.wrap_future(future) for future in futures]
     finally:
@@ -279,14 +319,19 @@ async def _gather(futures: Sequence[Future[Outcome]]) -> list[Outcome]:
 
 
 def _submit(batcher: Batcher[Any, Outcome], wanted: Wanted, items: Sequence[Any]) -> list[Future[Outcome]]:
+    """Queue items, all or none.
+
+    Raises:
+        Refusal: 503, the queue is full.
+    """
     try:
         return batcher.submit(wanted, items)
     except Busy as busy:
         raise refuse_busy(busy.seconds) from busy
 
 
-async def _await_departure(request: Request) -> None:
-    """Return once whoever sent the request has gone; its body has to be taken before."""
+async def _await_disconnect(request: Request) -> None:
+    """Return when the client has disconnected. The body must have been received before."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 

@@ -1,7 +1,7 @@
-"""Requests of different callers, computed together.
+"""Dynamic batching: a bounded queue whose items, from different callers, are computed together.
 
-Callers put items into a queue and get a future for each. A thread takes the items that are of one kind, a few
-milliseconds' worth or whatever came while it was busy, and computes them together.
+Callers put items into the queue and get a future for each. A thread computes items of the same kind in one batch: those
+that arrived while it was busy, or else within a short waiting time after the first.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ from typing import Any, Generic, TypeVar
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
-_LONGEST_WAIT = 60  # seconds that ``Busy`` asks for at most
+_LONGEST_WAIT = 60  # seconds; the longest time that ``Busy`` gives
 
 
 class Busy(Exception):
-    """The queue is full; ``seconds`` is when it will be worth trying again."""
+    """The queue is full, or the batcher is closed.
+
+    Args:
+        seconds: after this time another try is worthwhile.
+    """
 
     def __init__(self, seconds: int) -> None:
         super().__init__(f"try again in {seconds} s")
@@ -29,16 +33,17 @@ class Busy(Exception):
 
 
 class Batcher(Generic[Item, Outcome]):
-    """A bounded queue, and a thread that computes what is in it.
+    """A bounded queue, and a thread that computes its items in batches.
 
     Args:
-        run: computes items of one kind: (kind, items) to an outcome for each, in order. It may take the items one by
-            one while it yields outcomes. What it raises goes to those whose items it has taken.
-        queue: items that wait at most.
-        together: items that one call of ``run`` gets at most.
-        wait: seconds to wait for further items after the first, if none are there.
-        name: of the thread.
-        observe: is called with the number of items of each call of ``run``.
+        run: computes a batch: maps a kind and an iterator of items to one outcome for each item, in order. It may take
+            items from the iterator while it yields outcomes. If it raises, the futures of the items that it has taken
+            and that have no outcome yet get the exception.
+        queue: the largest number of waiting items.
+        together: the largest number of items in a batch.
+        wait: seconds for which a batch stays open for further items when the queue has none of its kind.
+        name: the name of the thread.
+        observe: called with the size of each batch.
     """
 
     def __init__(
@@ -54,7 +59,7 @@ class Batcher(Generic[Item, Outcome]):
         self._changed = threading.Condition()
         self._waiting: OrderedDict[Hashable, deque[tuple[Future[Outcome], Item]]] = OrderedDict()
         self._closed = False
-        self._seconds = 0.0  # that an item takes, averaged over the last ones
+        self._seconds = 0.0  # per item: exponential moving average over batches
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
@@ -62,18 +67,22 @@ class Batcher(Generic[Item, Outcome]):
         """Put items into the queue, all or none.
 
         Args:
-            kind: items of one kind are computed together.
+            kind: items of the same kind can be in one batch.
+            items: the items.
+
+        Returns:
+            The future of each item, in order. A future can be canceled while its item waits.
 
         Raises:
-            Busy: they do not fit.
+            Busy: the items do not fit into the queue, or the batcher is closed.
         """
         with self._changed:
             if self._closed:
                 raise Busy(1)
-            if not items:  # a kind without items would be taken for work, again and again
+            if not items:  # otherwise the thread would find a kind without items, in an endless loop
                 return []
             if self._count() + len(items) > self._queue:
-                self._forget_cancelled()
+                self._remove_canceled()
             if (waiting := self._count()) + len(items) > self._queue:
                 raise Busy(min(max(1, math.ceil(waiting * self._seconds)), _LONGEST_WAIT))
             futures: list[Future[Outcome]] = [Future() for _ in items]
@@ -83,17 +92,17 @@ class Batcher(Generic[Item, Outcome]):
 
     @property
     def waiting(self) -> int:
-        """Items in the queue."""
+        """The number of items in the queue."""
         with self._changed:
             return self._count()
 
     @property
     def alive(self) -> bool:
-        """Whether items are taken."""
+        """Whether the thread runs and the batcher is not closed."""
         return not self._closed and self._thread.is_alive()
 
     def close(self) -> None:
-        """Finish what is being computed, and cancel the rest."""
+        """Finish the batch that is being computed, and cancel the waiting items."""
         with self._changed:
             self._closed = True
             for future, _ in (each for items in self._waiting.values() for each in items):
@@ -105,10 +114,10 @@ class Batcher(Generic[Item, Outcome]):
     def _count(self) -> int:
         return sum(map(len, self._waiting.values()))
 
-    def _forget_cancelled(self) -> None:
+    def _remove_canceled(self) -> None:
         for kind, items in [*self._waiting.items()]:
-            if kept := deque(each for each in items if not each[0].cancelled()):
-                self._waiting[kind] = kept
+            if remaining := deque(each for each in items if not each[0].cancelled()):
+                self._waiting[kind] = remaining
             else:
                 del self._waiting[kind]
 
@@ -118,14 +127,15 @@ class Batcher(Generic[Item, Outcome]):
                 self._changed.wait_for(lambda: self._closed or bool(self._waiting))
                 if self._closed:
                     return
-                kind = next(iter(self._waiting))  # the one that was served longest ago
+                kind = next(iter(self._waiting))  # the kind that was served least recently
             self._compute(kind)
 
     def _compute(self, kind: Hashable) -> None:
+        """Compute one batch of a kind."""
         deadline = time.monotonic() + self._wait
-        if (first := self._take(kind, 0.0)) is None:  # all were cancelled
+        if (first := self._take(kind, 0.0)) is None:  # all items were canceled
             return
-        begun = time.monotonic()
+        started = time.monotonic()
         taken: deque[Future[Outcome]] = deque()
         count = 0
 
@@ -144,17 +154,24 @@ class Batcher(Generic[Item, Outcome]):
                 taken.popleft().set_result(outcome)
             if taken or not count:
                 raise RuntimeError(f"{len(taken)} items without outcome")
-        except Exception as error:  # raised where the outcome is awaited
+        except Exception as error:  # the futures raise it where they are awaited
             if not count:
                 taken.append(first[0])
             for future in taken:
                 future.set_exception(error)
         source.close()
-        self._seconds += 0.2 * ((time.monotonic() - begun) / max(count, 1) - self._seconds)
+        self._seconds += 0.2 * ((time.monotonic() - started) / max(count, 1) - self._seconds)
         self._observe(count)
 
     def _take(self, kind: Hashable, deadline: float) -> tuple[Future[Outcome], Item] | None:
-        """The next item of that kind, waited for until ``deadline``; None if there is none."""
+        """Remove the next item of a kind from the queue, with its future, and wait for one until ``deadline``.
+
+        Args:
+            deadline: on the monotonic clock, in seconds; a time in the past = do not wait.
+
+        Returns:
+            The item that is not canceled and waits longest; None if there is none.
+        """
         with self._changed:
             while True:
                 items = self._waiting.get(kind)
@@ -166,13 +183,13 @@ class Batcher(Generic[Item, Outcome]):
                         del self._waiting[kind]
                     if future.set_running_or_notify_cancel():
                         return future, item
-                rest = deadline - time.monotonic()
-                if rest <= 0 or self._closed:
+                remaining = deadline - time.monotonic()
+                if remaining <= 0 or self._closed:
                     return None
-                self._changed.wait(rest)
+                self._changed.wait(remaining)
 
 
 def cancel(futures: Iterable[Future[Any]]) -> None:
-    """Give up futures; those that are being computed go on, and nobody waits for them."""
+    """Cancel futures. Items that are being computed already are finished, and their outcomes are dropped."""
     for future in futures:
         future.cancel()

@@ -1,4 +1,4 @@
-"""The bodies of requests, taken into memory piece by piece; nothing of them is written to the disk or to a log."""
+"""Receives and parses the bodies of requests, in memory only: nothing of a body goes to the disk or to a log."""
 
 from __future__ import annotations
 
@@ -18,43 +18,51 @@ from starlette.requests import ClientDisconnect, Request
 from dptr.serve.limits import Limits, Refusal, refuse_busy
 from dptr.serve.recognizers import Upload
 
-FILES = "files"  # the field of the files, in forms and in JSON
-_LONGEST_NAME = 255
-_LINGER = 2.0  # seconds for which the rest of a body that is refused is taken, so that its sender hears the answer
-_FIELDS = 32
+FILES = "files"  # the field with the files, in forms and in JSON
+_LONGEST_NAME = 255  # characters of a file name; the rest is cut off
+_LINGER = 2.0  # seconds for which the rest of a refused body is still received
+_FIELDS = 32  # fields of a form, apart from files
 
 
 @dataclass(frozen=True)
 class Body:
-    """What a request holds: its files, and its other fields."""
+    """The content of a request: its files, and its other fields."""
 
     uploads: list[Upload]
     fields: dict[str, Any]
 
 
 class Intake:
-    """Takes bodies, within ``Limits`` for each and for all of them together."""
+    """Receives bodies, and enforces the limits on the size of each body and of all bodies in memory.
+
+    Args:
+        limits: ``megabytes``, ``held``, and ``upload`` apply.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._held = 0
+        self._received = 0
 
     @contextmanager
     def hold(self) -> Iterator[_Count]:
-        """The count of one request's bytes; they are held until its end."""
+        """Count the received bytes of one request. They count as memory in use until the context ends."""
         count = _Count()
         try:
             yield count
         finally:
-            self._held -= count.taken
+            self._received -= count.received
 
     async def receive(self, request: Request, count: _Count) -> Body:
-        """Take the body of a request: a form with files, or JSON with files in base64.
+        """Receive and parse the body of a request: a form with files, or JSON with files in base64.
+
+        Args:
+            request: the request.
+            count: from ``hold``.
 
         Raises:
-            Refusal: 413 it is too large, 408 it comes too slowly, 415 it is of another kind, 400 it is broken, 503
-                others hold too much memory.
-            ClientDisconnect: its sender has gone.
+            Refusal: 400 the body is malformed, 408 it arrives too slowly, 413 it is too large, 415 it has another
+                content type, 503 the bodies of other requests use too much memory.
+            ClientDisconnect: the client disconnected.
         """
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         stream = self._stream(request, count)
@@ -76,52 +84,64 @@ class Intake:
         )
 
     async def _stream(self, request: Request, count: _Count) -> AsyncGenerator[bytes, None]:
+        """The chunks of a body.
+
+        Raises:
+            Refusal: 413 or 503; see ``receive``.
+        """
         most = self._limits.most_bytes
         too_large = Refusal(413, f"more than {self._limits.megabytes:g} MB; send fewer or smaller pictures at once")
         declared = request.headers.get("content-length", "0")
         if declared.isdecimal() and int(declared) > most:
             raise too_large
         async for chunk in request.stream():
-            count.taken += len(chunk)
-            self._held += len(chunk)
-            if count.taken > most:
+            count.received += len(chunk)
+            self._received += len(chunk)
+            if count.received > most:
                 raise too_large
-            if self._held > self._limits.most_held_bytes:
+            if self._received > self._limits.most_held_bytes:
                 raise refuse_busy(1)
             yield chunk
 
 
 class _Count:
-    """The bytes of one request that were taken."""
+    """The number of bytes received of one request."""
 
     def __init__(self) -> None:
-        self.taken = 0
+        self.received = 0
 
 
 async def _linger(request: Request) -> None:
-    """Take and drop what is still being sent, for a short time: a connection that is closed on a sender is an error of
-    the network to it, whatever was answered."""
+    """Receive and discard the rest of a body for a short time.
+
+    A client whose connection closes while it still sends sees a network error instead of the response.
+    """
     try:
         async with asyncio.timeout(_LINGER):
             async for _ in request.stream():
                 pass
-    except (TimeoutError, ClientDisconnect, RuntimeError):  # RuntimeError: the stream had come to its end
+    except (TimeoutError, ClientDisconnect, RuntimeError):  # RuntimeError: the stream has ended already
         pass
 
 
 class _InMemory(MultiPartParser):
-    """Keeps all files in memory; Starlette's own writes large ones to the disk."""
+    """Starlette's parser of forms, with all files in memory; by default it writes large files to the disk."""
 
-    spool_max_size = 0  # of ``tempfile.SpooledTemporaryFile``: no limit
+    spool_max_size = 0  # for ``tempfile.SpooledTemporaryFile``, 0 = no limit in memory
 
 
 async def _read_form(request: Request, stream: AsyncGenerator[bytes, None]) -> Body:
+    """Parse a form. A field ``lexicon`` has one word a line.
+
+    Raises:
+        Refusal: 400, the form is malformed, has a file in another field than ``FILES``, or has a field twice.
+    """
     parser = _InMemory(request.headers, stream, max_fields=_FIELDS, max_part_size=1 << 20)
     try:
         form = await parser.parse()
     except MultiPartException as error:
         raise Refusal(400, f"a broken form ({error.message.rstrip('.')}); see /docs") from error
-    except (KeyError, ValueError) as error:  # no boundary, or one that is no ASCII
+    except (KeyError, ValueError) as error:  # the boundary is missing or not ASCII
         raise Refusal(400, "a broken form; see /docs") from error
     uploads: list[Upload] = []
     fields: dict[str, Any] = {}
@@ -129,7 +149,7 @@ async def _read_form(request: Request, stream: AsyncGenerator[bytes, None]) -> B
         if isinstance(value, UploadFile):
             if key != FILES:
                 raise Refusal(400, f"a file in the field '{key[:50]}'; send files in '{FILES}'")
-            uploads.append(Upload(_name(value.filename, len(uploads)), await value.read()))
+            uploads.append(Upload(_make_name(value.filename, len(uploads)), await value.read()))
             await value.close()
         elif key in fields:
             raise Refusal(400, f"the field '{key[:50]}' twice; send it once")
@@ -141,30 +161,40 @@ async def _read_form(request: Request, stream: AsyncGenerator[bytes, None]) -> B
 
 
 def _read_json(content: bytes) -> Body:
+    """Parse JSON: an object with the fields and a list of files.
+
+    Raises:
+        Refusal: 400, the JSON is malformed or of another form.
+    """
     try:
-        held = json.loads(content)
+        fields = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise Refusal(400, f"broken JSON ({' '.join(str(error).split())[:100]}); see /docs") from error
-    if not isinstance(held, dict):
+    if not isinstance(fields, dict):
         raise Refusal(400, "JSON that is no object; see /docs")
-    listed = held.pop(FILES, [])
-    if not isinstance(listed, list):
+    files = fields.pop(FILES, [])
+    if not isinstance(files, list):
         raise Refusal(400, f"'{FILES}' is no list; see /docs")
-    return Body([_decode(each, index) for index, each in enumerate(listed)], held)
+    return Body([_decode_file(each, index) for index, each in enumerate(files)], fields)
 
 
-def _decode(value: Any, index: int) -> Upload:
-    """A file in base64, alone or as ``{"name": ..., "data": ...}``."""
+def _decode_file(value: Any, index: int) -> Upload:
+    """Decode a file: base64 or a data URL, alone or as ``{"name": ..., "data": ...}``.
+
+    Raises:
+        Refusal: 400, the value is not base64.
+    """
     name, data = (value.get("name"), value.get("data")) if isinstance(value, dict) else (None, value)
     if not isinstance(data, str) or not isinstance(name, str | None):
         raise Refusal(400, f"'{FILES}', number {index + 1}: no base64; see /docs")
     if data.startswith("data:"):
         data = data.partition(",")[2]
     try:
-        return Upload(_name(name, index), base64.b64decode(data, validate=True))
+        return Upload(_make_name(name, index), base64.b64decode(data, validate=True))
     except (binascii.Error, ValueError) as error:
         raise Refusal(400, f"'{FILES}', number {index + 1}: broken base64 ({error})") from error
 
 
-def _name(name: str | None, index: int) -> str:
+def _make_name(name: str | None, index: int) -> str:
+    """The name of a file, at most ``_LONGEST_NAME`` characters; a number for a file without a name."""
     return name[:_LONGEST_NAME] if name else f"file-{index + 1}"

@@ -1,4 +1,4 @@
-"""What every request passes: who may ask, from where, and what browsers may do with the answer."""
+"""Middleware: checks the token, host, and origin of every request, and adds security headers to every response."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from dptr.utils.errors import UserError
 from dptr.utils.escapes import dump_json
 
 TOKENS = "DPTR_TOKENS"
-"""The environment variable that holds the tokens, with commas or white space between them."""
+"""The environment variable with the tokens, separated by commas or white space."""
 
 OPEN = ("/", "/docs", "/label", "/health", "/ready", "/openapi.json")
-"""What is answered without a token, beside what is below ``OPEN_BELOW``: the page and its parts, nobody's data."""
+"""Paths that need no token: pages and status, without anyone's data. Paths below ``OPEN_BELOW`` need none either."""
 
 OPEN_BELOW = "/static/"
 
@@ -36,15 +36,15 @@ HEADERS = {
 }
 
 _log = logging.getLogger("uvicorn.error")
-_LEAST_TOKEN = 16  # characters
-_TOKEN = re.compile(r"[\x21-\x2b\x2d-\x7e]+")  # ASCII that can be seen, but for the comma
+_LEAST_TOKEN = 16  # characters of a token, at least
+_TOKEN = re.compile(r"[\x21-\x2b\x2d-\x7e]+")  # visible ASCII except the comma
 
 
 def parse_tokens(text: str) -> tuple[str, ...]:
-    """The tokens of an environment variable; none if it is empty.
+    """The tokens in the value of ``TOKENS``; none if it is empty.
 
     Raises:
-        UserError: one is too short to be safe, or could not be sent in a header.
+        UserError: a token is too short, or has characters that a header cannot carry.
     """
     tokens = tuple(re.split(r"[,\s]+", text.strip(", \t\r\n"))) if text.strip(", \t\r\n") else ()
     for number, token in enumerate(tokens, 1):
@@ -57,7 +57,7 @@ def parse_tokens(text: str) -> tuple[str, ...]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine only."""
+    """Whether a host name or an IP address, which may be in brackets, is a loopback address."""
     if host.lower() == "localhost":
         return True
     try:
@@ -67,10 +67,10 @@ def is_loopback(host: str) -> bool:
 
 
 def check_address(host: str, tokens: Sequence[str]) -> None:
-    """Check that nobody else is let in unasked.
+    """Check that other machines can reach the server only if it has tokens.
 
     Raises:
-        UserError: others can reach the address, and there is no token.
+        UserError: ``host`` is not a loopback address, and there are no tokens.
     """
     if not tokens and not is_loopback(host):
         raise UserError(
@@ -80,10 +80,17 @@ def check_address(host: str, tokens: Sequence[str]) -> None:
 
 
 class Guard:
-    """ASGI middleware: tokens, other sites, headers of safety, and counts.
+    """ASGI middleware: checks each request, adds ``HEADERS`` to each response, and counts requests.
 
-    Without tokens only requests to a loopback name are answered, so that no web site can reach the server through a
-    name of its own ("DNS rebinding"). Requests that another site's page sends are refused, whatever they hold.
+    Without tokens, only requests to a loopback host name are served. Otherwise a web site could point its own name at
+    this machine, and its pages could read from the server (DNS rebinding). Requests from pages of other sites are
+    refused (``Sec-Fetch-Site``); only links to the paths in ``OPEN`` are followed. An exception of the application
+    becomes a response with status 500.
+
+    Args:
+        app: the application behind the middleware.
+        tokens: each request outside ``OPEN`` and ``OPEN_BELOW`` needs one of them; none = see above.
+        metrics: counts requests and their durations.
     """
 
     def __init__(self, app: ASGIApp, tokens: Sequence[str], metrics: Metrics) -> None:
@@ -94,7 +101,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = time.perf_counter()
+        started = time.perf_counter()
         status = 0
 
         async def answer(message: Message) -> None:
@@ -108,11 +115,11 @@ class Guard:
                 message["headers"] = headers.raw
             await send(message)
 
-        refused = self._refuse(scope["path"], Headers(scope=scope))
+        refusal = self._refuse(scope["path"], Headers(scope=scope))
         with self._metrics.running.track_inprogress():
             try:
-                await (refused or self._app)(scope, receive, answer)
-            except Exception:  # whatever went wrong, its text is for the log, and the connection gets an answer
+                await (refusal or self._app)(scope, receive, answer)
+            except Exception:  # the log gets the exception; the client gets a response without details
                 if status:
                     raise
                 _log.exception("a request failed")
@@ -120,9 +127,10 @@ class Guard:
             finally:
                 route = getattr(scope.get("route"), "path", "other")
                 self._metrics.requests.labels(route, str(status)).inc()
-                self._metrics.seconds.labels(route).observe(time.perf_counter() - begun)
+                self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
 
     def _refuse(self, path: str, headers: Headers) -> Response | None:
+        """The response to a request that is refused: 421, 403, or 401; None if it may pass."""
         if not self._tokens and not is_loopback(_host_of(headers.get("host", ""))):
             return answer_error(421, "the name of another host; write http://127.0.0.1 or http://localhost")
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and (
@@ -141,10 +149,10 @@ class Guard:
 
 
 def answer_error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-    """An error as JSON: ``{"error": ...}``, one line."""
+    """A response with an error as JSON, ``{"error": message}``; white space in the message becomes single spaces."""
     return Response(dump_json({"error": " ".join(message.split())}), status, headers, "application/json")
 
 
 def _host_of(header: str) -> str:
-    """The name in a ``Host`` header, without its port."""
+    """The host name in a ``Host`` header, without the port."""
     return header.rpartition("]")[0] + "]" if header.startswith("[") else header.partition(":")[0]

@@ -1,4 +1,4 @@
-"""The routes of checking: a random sample of the words that were accepted unseen, and what it tells of all of them."""
+"""The routes for checking the words accepted unseen: a random sample of them, and the estimated share of wrong ones."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from dptr.serve.bodies import Body
 from dptr.serve.labeling import Answer, Labeling, describe, to_json
 from dptr.serve.options import parse_fields
 
-_SHOWN = 50  # words of one answer
+_MOST_ITEMS = 50  # words in one response
 
 
 class Draw(BaseModel):
-    """Words to draw."""
+    """A request to draw words."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,14 +29,19 @@ class Draw(BaseModel):
 
 
 async def sample(labeling: Labeling, body: Body) -> Response:
-    """Draw words, or more of them."""
-    wanted = parse_fields(Draw, body.fields)
-    checked = await run_in_threadpool(draw, labeling.store, wanted.words, wanted.seed)
+    """Draw words for the sample, and answer with its result so far.
+
+    Raises:
+        Refusal: 400, a field is invalid.
+        UserError: see ``dptr.label.check.draw``.
+    """
+    fields = parse_fields(Draw, body.fields)
+    checked = await run_in_threadpool(draw, labeling.store, fields.words, fields.seed)
     return to_json(checked.to_dict())
 
 
 def make_check_router(labeling: Labeling, answer: Answer) -> APIRouter:
-    """The routes of checking; ``answer`` as of ``dptr.serve.labeling.make_router``."""
+    """The routes for checking; ``answer`` is as for ``dptr.serve.labeling.make_router``."""
     router = APIRouter(prefix="/v1/label/check")
 
     @router.get("", summary="What the sample of the words that were accepted unseen tells; null without one")
@@ -49,10 +54,10 @@ def make_check_router(labeling: Labeling, answer: Answer) -> APIRouter:
 
     @router.get("/items", summary="Words of the sample that nobody has looked at")
     def items(
-        limit: Annotated[int, Query(ge=1, le=_SHOWN)] = 10, person: Annotated[str, Query(max_length=64)] = ""
+        limit: Annotated[int, Query(ge=1, le=_MOST_ITEMS)] = 10, person: Annotated[str, Query(max_length=64)] = ""
     ) -> Response:
-        found = waiting(labeling.store)
-        taken = labeling.claims.take(found, person, limit)
-        return to_json({"items": [describe(item) for item in taken], "more": len(found) > len(taken)})
+        unreviewed = waiting(labeling.store)
+        taken = labeling.claims.take(unreviewed, person, limit)
+        return to_json({"items": [describe(item) for item in taken], "more": len(unreviewed) > len(taken)})
 
     return router

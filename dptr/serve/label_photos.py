@@ -1,4 +1,4 @@
-"""The routes of a set's photographs: all words of one, words that are drawn because the detector missed them."""
+"""The routes for photographs of a label set: show a photograph with its words, add a missed word, remove a word."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Box = Annotated[tuple[tuple[float, float], ...], Field(max_length=64, descriptio
 
 
 class Again(BaseModel):
-    """A word that was taken away."""
+    """A removed word to restore."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -30,7 +30,7 @@ class Again(BaseModel):
 
 
 class Drawn(BaseModel):
-    """A word that is drawn."""
+    """A request to add a word whose box a person has drawn."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,7 +39,7 @@ class Drawn(BaseModel):
 
 
 class Removed(BaseModel):
-    """A word that is taken away."""
+    """A request to remove a word."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,14 +47,18 @@ class Removed(BaseModel):
 
 
 def show(labeling: Labeling, photo: int) -> dict[str, Any]:
-    """A photograph with its words, and the ids of those beside it."""
-    found = labeling.store.photo(photo)
+    """A photograph with its words, and the ids of the previous and the next photograph, as a JSON object.
+
+    Raises:
+        UserError: there is no such photograph.
+    """
+    record = labeling.store.photo(photo)
     before, after = labeling.store.beside(photo)
     return {
-        "id": found.id,
-        "source": name_of(found),
-        "width": found.width,
-        "height": found.height,
+        "id": record.id,
+        "source": name_of(record),
+        "width": record.width,
+        "height": record.height,
         "before": before,
         "after": after,
         "words": [describe(item) for item in labeling.store.words_of(photo)],
@@ -62,26 +66,36 @@ def show(labeling: Labeling, photo: int) -> dict[str, Any]:
 
 
 async def draw(labeling: Labeling, photo: int, read: ReadWord, body: Body) -> Response:
-    """Read where somebody has drawn a box, and add the word, or bring it back."""
-    wanted = parse_fields(Drawn, body.fields)
-    outline, back = wanted.outline, wanted.again
+    """Read the box that a person has drawn, and add the word, or restore a removed one.
+
+    Raises:
+        Refusal: 400, a field is invalid.
+        UserError: there is no such photograph, the box cannot be cut out, or the word to restore was not removed.
+    """
+    fields = parse_fields(Drawn, body.fields)
+    outline, back = fields.outline, fields.again
     place = await run_in_threadpool(labeling.store.photo, photo)
-    found = await labeling.read(Item(0, place, outline, "", 0.0, "", "open", 1), outline, read)
-    word = Proposal(outline, found.text, found.confidence)
+    reading = await labeling.read(Item(0, place, outline, "", 0.0, "", "open", 1), outline, read)
+    word = Proposal(outline, reading.text, reading.confidence)
     again = None if back is None else (back.id, back.version)
     added = await run_in_threadpool(labeling.store.add_word, photo, word, again)
     return to_json({"item": describe(added), "counts": labeling.store.counts(), "check": labeling.checked()})
 
 
 async def remove(labeling: Labeling, item: int, body: Body) -> Response:
-    """Take a word away."""
+    """Remove a word.
+
+    Raises:
+        Refusal: 400, a field is invalid.
+        UserError: see ``dptr.label.store.Store.remove``.
+    """
     version = parse_fields(Removed, body.fields).version
     await run_in_threadpool(labeling.store.remove, item, version)
     return to_json({"counts": labeling.store.counts(), "check": labeling.checked()})
 
 
 def make_photo_router(labeling: Labeling, answer: Answer, read_word: ReadWord) -> APIRouter:
-    """The routes of photographs; arguments as of ``dptr.serve.labeling.make_router``."""
+    """The routes for photographs; the arguments are as for ``dptr.serve.labeling.make_router``."""
     router = APIRouter(prefix="/v1/label")
 
     @router.get("/photos", summary="The first photograph; null where none could be opened")

@@ -1,4 +1,4 @@
-"""The routes of labeling: the words of a set, and what people say of them."""
+"""The routes for labeling: list the words of a label set, change them, and add pictures."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ ReadPages = Callable[[Sequence[Upload]], Awaitable[list[tuple[Sheet, Page] | Fai
 Number = Annotated[int, Path(ge=1, lt=1 << 63)]
 """The id of a word."""
 
-_MOST = 50  # words of one answer
-_AT_ONCE = 2 * _MOST  # words that are fetched together
+_MOST_ITEMS = 50  # words in one response
+_FETCHED_ITEMS = 2 * _MOST_ITEMS  # words fetched from the database in one query
 
 
 class Change(BaseModel):
-    """A change of a word."""
+    """A request to change a word; fields that are None stay unchanged."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -57,7 +57,7 @@ class Change(BaseModel):
 
 
 class Pages(BaseModel):
-    """What comes with pictures."""
+    """The fields of a request to add pictures."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -65,11 +65,11 @@ class Pages(BaseModel):
 
 
 class Labeling:
-    """A set of labels, as a server shows it.
+    """A label set, and the operations that the server offers on it.
 
     Args:
-        finder: of the set that is served; what is uploaded is found as it finds.
-        most_pixels: of a photograph.
+        finder: the finder of the label set. Its threshold also applies to uploaded pictures.
+        most_pixels: the largest photograph to open, in pixels.
     """
 
     def __init__(self, finder: Finder, most_pixels: int) -> None:
@@ -79,11 +79,11 @@ class Labeling:
         self.claims = Claims()
 
     def close(self) -> None:
-        """Stop finding words."""
+        """Stop the finder."""
         self.finder.stop()
 
     def summarize(self) -> dict[str, Any]:
-        """How far the set is."""
+        """The progress of the label set, as a JSON object."""
         photos, failed = self.store.photos()
         return {
             "set": self.store.folder.name,
@@ -97,50 +97,84 @@ class Labeling:
         }
 
     def checked(self) -> dict[str, Any] | None:
-        """What the sample of the words that were accepted unseen tells; None where none was drawn."""
+        """The result of the sample of words accepted unseen, as a JSON object; None if no sample was drawn."""
         checked = check.summarize(self.store)
         return None if checked is None else checked.to_dict()
 
     def choose(self, state: State, after: tuple[float, int], limit: int, person: str) -> dict[str, Any]:
-        """Words of a state, the least sure first; open ones that nobody else looks at. ``more``: whether there are
-        others behind, or between them."""
-        taken: list[Item] = []
-        seen, rest = 0, True
-        while rest and len(taken) < limit:
-            found = self.store.items(state, after, _AT_ONCE)
-            wanted = limit - len(taken)
-            taken += self.claims.take(found, person, wanted) if state == "open" else found[:wanted]
-            seen, rest = seen + len(found), len(found) == _AT_ONCE
-            after = (found[-1].confidence, found[-1].id) if found else after
-        return {"items": [describe(item) for item in taken], "more": rest or seen > len(taken)}
+        """Choose words in a state, by ascending confidence. Open words that another person has claimed are skipped.
+
+        Args:
+            state: the state.
+            after: the confidence and the id of the last word of the previous response.
+            limit: how many words to return at most.
+            person: who asks; this person claims the open words that are returned.
+
+        Returns:
+            A JSON object with ``items``, and ``more``: whether there are other words after or between these.
+        """
+        chosen: list[Item] = []
+        seen, has_more = 0, True
+        while has_more and len(chosen) < limit:
+            items = self.store.items(state, after, _FETCHED_ITEMS)
+            wanted = limit - len(chosen)
+            chosen += self.claims.take(items, person, wanted) if state == "open" else items[:wanted]
+            seen, has_more = seen + len(items), len(items) == _FETCHED_ITEMS
+            after = (items[-1].confidence, items[-1].id) if items else after
+        return {"items": [describe(item) for item in chosen], "more": has_more or seen > len(chosen)}
 
     async def change(self, item: int, read: ReadWord, body: Body) -> Response:
-        """Change a word; where its box is new, it is read again."""
-        wanted = parse_fields(Change, body.fields)
+        """Change a word. If its box changes, the new box is read; the text of an open word without a draft follows it.
+
+        Args:
+            item: the id of the word.
+            read: reads a crop.
+            body: has the fields of ``Change``.
+
+        Raises:
+            Refusal: 400, a field is invalid; or see ``read``.
+            UserError: see ``dptr.label.store.Store.change``; or the new box cannot be cut out.
+        """
+        fields = parse_fields(Change, body.fields)
         reading = None
-        text = wanted.text
-        if wanted.outline is not None:
+        text = fields.text
+        if fields.outline is not None:
             before = await run_in_threadpool(self.store.get, item)
-            found = await self.read(before, wanted.outline, read)
-            reading = found.text, found.confidence
+            prediction = await self.read(before, fields.outline, read)
+            reading = prediction.text, prediction.confidence
             if text is None and before.state == "open" and before.text == before.proposed:
-                text = found.text
+                text = prediction.text
         changed = await run_in_threadpool(
-            self.store.change, item, wanted.version, text, wanted.state, wanted.outline, reading
+            self.store.change, item, fields.version, text, fields.state, fields.outline, reading
         )
         return to_json({"item": describe(changed), "counts": self.store.counts(), "check": self.checked()})
 
     async def read(self, item: Item, outline: Outline, read: ReadWord) -> Prediction:
-        """What is to be read where a word stands now.
+        """Read a word of the label set in a new outline.
+
+        Args:
+            item: the word.
+            outline: the outline in pixels of its photograph.
+            read: reads a crop.
 
         Raises:
-            UserError: the outline is no area of the photograph, or that cannot be opened any more.
+            UserError: the outline cannot be cut out (``check_outline``), or the photograph cannot be opened any more.
         """
         check_outline(outline, (item.photo.width, item.photo.height))
         return await read(await run_in_threadpool(self.pictures.cut, replace(item, outline=outline)))
 
     async def add(self, read_word: ReadWord, read_pages: ReadPages, body: Body) -> Response:
-        """Add pictures, which the set keeps."""
+        """Find and read the words of uploaded pictures, and add both to the label set, which stores the files.
+
+        Args:
+            read_word: reads a crop.
+            read_pages: finds and reads the words in files.
+            body: has the files, and the fields of ``Pages``.
+
+        Raises:
+            Refusal: 400, a field is invalid; or see ``read_pages``.
+            UserError: the label set cannot be written.
+        """
         crops = parse_fields(Pages, body.fields).crops
         added, errors = 0, []
         missing: dict[str, None] = {}
@@ -155,14 +189,14 @@ class Labeling:
                 reading = await read_word(await run_in_threadpool(sheet.open))
                 words, notes = [crop_of(reading, self.finder.threshold)], reading.notes
             missing |= dict.fromkeys(missing_of(notes))
-            name = _uploaded(sheet.upload)
-            new = await run_in_threadpool(self.store.add, name, sheet.number, size, words, sheet.upload.content)
-            added += len(words) if new else 0
+            name = _upload_path(sheet.upload)
+            was_added = await run_in_threadpool(self.store.add, name, sheet.number, size, words, sheet.upload.content)
+            added += len(words) if was_added else 0
         return to_json({"words": added, "errors": errors, "missing": [*missing], **self.summarize()})
 
 
 def describe(item: Item) -> dict[str, Any]:
-    """A word as JSON holds it."""
+    """A word as a JSON object."""
     return {
         "id": item.id,
         "photo": item.photo.id,
@@ -180,12 +214,13 @@ def describe(item: Item) -> dict[str, Any]:
 
 
 def make_router(labeling: Labeling, answer: Answer, read_word: ReadWord, read_pages: ReadPages) -> APIRouter:
-    """The routes of a set.
+    """The routes for the words of a label set.
 
     Args:
-        answer: takes the body of a request, and answers with what is made of it.
-        read_word: reads a crop with the recognizer that is in use.
-        read_pages: finds and reads words in pictures.
+        labeling: the label set.
+        answer: receives the body of a request, and returns the response that a function makes from it.
+        read_word: reads a crop with the default recognizer.
+        read_pages: finds and reads the words in files.
     """
     router = APIRouter()
 
@@ -201,7 +236,7 @@ def make_router(labeling: Labeling, answer: Answer, read_word: ReadWord, read_pa
     def items(
         state: State = "open",
         after: Annotated[str, Query(pattern=r"^-?[0-9.e-]{1,24},[0-9]{1,18}$")] = "-1,0",
-        limit: Annotated[int, Query(ge=1, le=_MOST)] = 10,
+        limit: Annotated[int, Query(ge=1, le=_MOST_ITEMS)] = 10,
         person: Annotated[str, Query(max_length=64)] = "",
     ) -> Response:
         return to_json(labeling.choose(state, _parse_after(after), limit, person))
@@ -231,24 +266,28 @@ def make_router(labeling: Labeling, answer: Answer, read_word: ReadWord, read_pa
 
 
 def answer_problem(error: UserError) -> Response:
-    """What is answered where a set refuses: 409 with the word as it is, 507 for a database that cannot save, 400."""
-    told = {"error": " ".join(str(error).split())}
+    """The response to an error of the label set.
+
+    The status is 409 for a conflict, with the present version of the word; 507 if the database cannot be read or
+    written; and 400 otherwise.
+    """
+    body = {"error": " ".join(str(error).split())}
     if isinstance(error, Conflict):
-        return to_json({**told, "item": describe(error.item)}, 409)
-    return to_json(told, 507 if isinstance(error, NotSaved) else 400)
+        return to_json({**body, "item": describe(error.item)}, 409)
+    return to_json(body, 507 if isinstance(error, NotSaved) else 400)
 
 
-def _uploaded(upload: Upload) -> str:
-    """The path of a file that was sent: one for each content."""
+def _upload_path(upload: Upload) -> str:
+    """The path under which the label set stores an uploaded file. It contains a hash of the content."""
     name = storable(os.path.basename(upload.name))
     return os.path.join("uploaded", hashlib.sha256(upload.content).hexdigest()[:16], name)
 
 
 def _parse_after(after: str) -> tuple[float, int]:
-    """The confidence and the id of the last word that is known.
+    """The confidence and the id in the parameter ``after``.
 
     Raises:
-        UserError: the first is no number.
+        UserError: the confidence is not a number.
     """
     confidence, item = after.split(",")
     try:
@@ -258,5 +297,5 @@ def _parse_after(after: str) -> tuple[float, int]:
 
 
 def to_json(value: Any, status: int = 200) -> Response:
-    """A value as an answer."""
+    """A response with a value as JSON."""
     return Response(dump_json(value), status, media_type="application/json")

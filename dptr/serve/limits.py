@@ -1,4 +1,4 @@
-"""What a server takes at most, and how it refuses what is more."""
+"""The limits of a server, and the responses to requests that exceed them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from dptr.utils.errors import TooLarge, UnknownKind, UserError
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request, and all of them together, may take. All are above 0.
+    """The limits of a single request, and of all requests together. All are finite and above 0.
 
     Attributes:
-        megabytes: of 10^6 bytes, of the body of a request.
-        held: megabytes of the bodies of all requests that are not answered yet; where it is below
-            ``megabytes``, that counts.
-        pixels: millions, of a picture, a frame, or a page of a PDF.
-        pictures: in one request; each page of a PDF and each frame counts.
-        queue: pictures that wait for their turn, of all requests.
-        seconds: from the last byte of a request to its answer.
-        upload: seconds that the body of a request may take.
-        words: in a lexicon.
+        megabytes: the body of a request, in units of 10^6 bytes.
+        held: the bodies of all unanswered requests together, in units of 10^6 bytes. If it is smaller than
+            ``megabytes``, ``megabytes`` applies.
+        pixels: a picture, a frame, or a page of a PDF, in millions of pixels.
+        pictures: pictures in one request; each page of a PDF and each frame counts.
+        queue: pictures of all requests in the queue.
+        seconds: the time from the last byte of a request to its response.
+        upload: the time to receive the body of a request, in seconds.
+        words: words in a lexicon.
         pattern: characters in a pattern.
+
+    Raises:
+        UserError: a limit is not finite or not above 0, or ``pictures`` is above ``queue``.
     """
 
     megabytes: float = 32
@@ -36,9 +39,9 @@ class Limits:
     pattern: int = 500
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            if not 0 < getattr(self, each.name) < math.inf:
-                raise UserError(f"limit {each.name} {getattr(self, each.name)}: pass a number above 0")
+        for limit in fields(self):
+            if not 0 < getattr(self, limit.name) < math.inf:
+                raise UserError(f"limit {limit.name} {getattr(self, limit.name)}: pass a number above 0")
         if self.pictures > self.queue:
             raise UserError(
                 f"limit queue {self.queue}: below the {self.pictures} pictures of one request; raise it, or lower those"
@@ -58,12 +61,12 @@ class Limits:
 
 
 class Refusal(Exception):
-    """A request that is not served.
+    """A request that the server refuses.
 
     Args:
-        status: of HTTP.
-        message: one line for whoever sent it.
-        headers: of the answer.
+        status: the HTTP status of the response.
+        message: one line for the client.
+        headers: additional headers of the response.
     """
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
@@ -72,14 +75,14 @@ class Refusal(Exception):
 
 
 def refuse_busy(seconds: int) -> Refusal:
-    """503.
+    """A refusal with status 503, because the server is overloaded.
 
     Args:
-        seconds: after which it is worth another try.
+        seconds: the value of ``Retry-After``.
     """
     return Refusal(503, "too many requests are waiting; try again later", {"Retry-After": str(seconds)})
 
 
 def status_of(error: UserError) -> int:
-    """The status of HTTP for a picture that could not be read."""
+    """The HTTP status for a picture that could not be read: 413 too large, 415 of an unknown kind, otherwise 422."""
     return 413 if isinstance(error, TooLarge) else 415 if isinstance(error, UnknownKind) else 422

@@ -1,4 +1,4 @@
-"""The fields of requests, beside their files."""
+"""The fields of requests to ``/v1/ocr`` and ``/v1/read``, apart from the files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     503: {"description": "The queue is full; Retry-After says when to try again."},
     504: {"description": "Not read in time."},
 }
-"""What a request may be answered with, as OpenAPI describes it."""
+"""The possible responses to a request, in the form of OpenAPI."""
 
 
 class ReadFields(BaseModel):
@@ -57,11 +57,15 @@ class ReadFields(BaseModel):
     min_confidence: float = Field(0.0, ge=0, le=1, description="Leave the text of less sure readings empty.")
 
     def wanted(self, default: str, limits: Limits) -> Wanted:
-        """The recognizer that is asked for.
+        """The recognizer that the fields select.
+
+        Args:
+            default: the name of the model to use if none is given.
+            limits: ``pattern`` and ``words`` apply.
 
         Raises:
-            Refusal: the pattern or the lexicon is too large, the lexicon has blank lines alone, or both a model and a
-                language are named.
+            Refusal: 400, the pattern or the lexicon is too large, the lexicon has only blank lines, or both a model and
+                a language are given.
         """
         if self.model and self.language:
             raise Refusal(400, "model and language: the one names a recognizer, the other finds it; send one of them")
@@ -85,7 +89,11 @@ class OcrFields(ReadFields):
     pictures: bool = Field(False, description="With json: each page's picture too, as it was read, as a data URL.")
 
     def wanted(self, default: str, limits: Limits) -> Wanted:
-        """As that of ``ReadFields``; refuses pages that are none too."""
+        """The recognizer that the fields select; see ``ReadFields.wanted``.
+
+        Raises:
+            Refusal: as in ``ReadFields.wanted``; and 400 if ``pages`` is malformed.
+        """
         try:
             parse_pages(self.pages)
         except UserError as error:
@@ -97,10 +105,14 @@ Fields = TypeVar("Fields", bound=BaseModel)
 
 
 def parse_fields(kind: type[Fields], fields: dict[str, Any]) -> Fields:
-    """Check the fields of a request.
+    """Validate the fields of a request.
+
+    Args:
+        kind: the model of the fields.
+        fields: the values by name.
 
     Raises:
-        Refusal: 400, one is unknown or has a value that it cannot have.
+        Refusal: 400, a field is unknown or has an invalid value.
     """
     try:
         return kind.model_validate(fields)
@@ -112,7 +124,7 @@ def parse_fields(kind: type[Fields], fields: dict[str, Any]) -> Fields:
 
 
 def describe_body(kind: type[ReadFields]) -> dict[str, Any]:
-    """The body of a request, as OpenAPI describes it: a form, or JSON."""
+    """The body of a request in the form of OpenAPI: a form, or JSON."""
     schema = kind.model_json_schema()
     properties = schema["properties"]
     binary = {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "The pictures."}

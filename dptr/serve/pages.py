@@ -1,4 +1,4 @@
-"""Where the files of the page lie."""
+"""The location of the files of the server's web pages."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ FOLDER = Path(__file__).parent / "page"
 
 
 def page_file(name: str) -> Path:
-    """The path of a file of the page."""
+    """The path of a file of the web pages."""
     return FOLDER / name

@@ -1,4 +1,4 @@
-"""The models that a server has open, and what they compute for it."""
+"""The models of a server: opening them by name, and reading pages and crops with them."""
 
 from __future__ import annotations
 
@@ -25,15 +25,20 @@ from dptr.utils.errors import UserError
 from dptr.utils.isolation import Call, call_here, decode, odd_answer, whole_numbers
 from dptr.weights import AUTO, SHIPPED
 
-KEPT = 16  # recognizers with expectations, the last ones used
+KEPT = 16  # restricted recognizers in the cache, the most recently used ones
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A recognizer: which model, and what it may read; see ``Reader``.
+    """The recognizer that a request asks for; see ``dptr.inference.reader.Reader``.
 
     Attributes:
-        installed: whether ``model`` is an installed recognizer that a language led to, be it served by name or not.
+        model: the name of the model.
+        charset: the only characters to read: a key of ``CHARSETS`` or ``LANGUAGES``; empty = all of the model.
+        pattern: the pattern that words must match; empty = any.
+        lexicon: the only words to read; None = any.
+        installed: whether ``model`` names an installed recognizer, chosen for a language. Otherwise it names a served
+            model.
     """
 
     model: str
@@ -45,7 +50,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that was sent: what it is called, and its bytes."""
+    """An uploaded file: its name, and its bytes."""
 
     name: str
     content: bytes
@@ -53,7 +58,14 @@ class Upload:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A page or frame, from 1, of a file that was sent; it is opened when its turn comes."""
+    """A page or frame of an uploaded file. ``open`` decodes it only when it is read.
+
+    Attributes:
+        upload: the file.
+        number: the page or frame, from 1.
+        dpi: the resolution for a page of a PDF, in pixels an inch.
+        most_pixels: the largest picture to decode, in pixels.
+    """
 
     upload: Upload
     number: int
@@ -61,10 +73,13 @@ class Sheet:
     most_pixels: int
 
     def open(self, call: Call = call_here) -> Image.Image:
-        """The picture, RGB and upright.
+        """Decode the picture: RGB and upright.
+
+        Args:
+            call: calls the decoder: here, or in another process.
 
         Raises:
-            UserError: it is damaged or too large.
+            UserError: the picture is damaged or too large.
         """
         upload, settings = self.upload, {"dpi": self.dpi, "most_pixels": self.most_pixels}
         _, picture = call(open_number, upload.content, upload.name, number=self.number, **settings)
@@ -74,13 +89,17 @@ class Sheet:
 
 
 def list_sheets(upload: Upload, pages: str, dpi: int, most_pixels: int, call: Call = call_here) -> list[Sheet]:
-    """The pages of a file that are to be read; only the head of the file is read for it.
+    """The selected pages of a file. Only the head of the file is read for this.
 
     Args:
-        pages: as ``dptr.photo.inputs.parse_pages`` reads them.
+        upload: the file.
+        pages: the selection, in the format of ``dptr.photo.inputs.parse_pages``; empty = all.
+        dpi: the resolution for pages of a PDF, in pixels an inch.
+        most_pixels: the largest picture to decode, in pixels.
+        call: calls the decoder: here, or in another process.
 
     Raises:
-        UserError: the file is of another kind, damaged, or too large, or has no such page.
+        UserError: the file is neither a picture nor a PDF, is damaged or too large, or has no such page.
     """
     settings = {"pages": pages, "dpi": dpi, "most_pixels": most_pixels}
     numbers, _ = call(list_numbers, upload.content, upload.name, **settings)
@@ -88,10 +107,16 @@ def list_sheets(upload: Upload, pages: str, dpi: int, most_pixels: int, call: Ca
 
 
 def prepare(reader: Reader, upload: Upload, most_pixels: int, call: Call = call_here) -> Prepared:
-    """Open a crop of one word.
+    """Decode a crop of one word, and prepare it for a reader.
+
+    Args:
+        reader: the recognizer that will read the crop.
+        upload: the file.
+        most_pixels: the largest picture to decode, in pixels.
+        call: calls the decoder: here, or in another process.
 
     Raises:
-        UserError: it is no picture, damaged, or too large.
+        UserError: the file is not a picture, is damaged, or is too large.
     """
     _, image = call(decode, upload.content, upload.name, most_pixels=most_pixels)
     if image is None:
@@ -100,13 +125,13 @@ def prepare(reader: Reader, upload: Upload, most_pixels: int, call: Call = call_
 
 
 class Recognizers:
-    """Open models by name, and those derived of them that read only what is expected.
+    """The served models by name, and recognizers derived from them for restricted charsets, patterns, and lexicons.
 
     Args:
         models: readers by name; the first is the default.
-        detector: finds text.
-        call: how files are decoded: here, or in another process (``dptr.utils.isolation``).
-        device: of installed recognizers, which are opened when their language is first asked for.
+        detector: finds text in photographs.
+        call: calls the decoder of files: here, or in another process (``dptr.utils.isolation``).
+        device: the device for installed recognizers, each of which is opened when its language is first requested.
     """
 
     def __init__(
@@ -119,75 +144,88 @@ class Recognizers:
         self.default = next(iter(models))
         self._detector = detector
         self._lock = threading.Lock()
-        self._expecting: OrderedDict[Wanted, tuple[Reader, OCR]] = OrderedDict()
-        self._plain = {Wanted(name): self._pair(reader) for name, reader in models.items()}
+        self._restricted: OrderedDict[Wanted, tuple[Reader, OCR]] = OrderedDict()
+        self._unrestricted = {Wanted(name): self._pair(reader) for name, reader in models.items()}
 
     def use(self, name: str, reader: Reader) -> None:
-        """Serve a model from now on, as the default; what is read with another one is read to its end."""
+        """Serve a model under a name, and make it the default. Pictures being read with another model are finished.
+
+        Args:
+            name: the name; a model that has it is replaced.
+            reader: the recognizer.
+        """
         with self._lock:
-            others = {other: held for other, held in self.models.items() if other != name}
-            self._plain = {**self._plain, Wanted(name): self._pair(reader)}
+            others = {other: served for other, served in self.models.items() if other != name}
+            self._unrestricted = {**self._unrestricted, Wanted(name): self._pair(reader)}
             self.models = {name: reader, **others}
             self.default = name
-            for wanted in [each for each in self._expecting if each.model == name]:
-                del self._expecting[wanted]
+            for wanted in [each for each in self._restricted if each.model == name]:
+                del self._restricted[wanted]
 
     def open(self, wanted: Wanted) -> tuple[Reader, OCR]:
-        """A recognizer for crops and one for photographs; what is expected is compiled once.
+        """The recognizer for crops and the one for photographs. Restrictions are compiled once, and cached.
 
         Raises:
-            UserError: no such model is served, or its ``charset``, ``pattern`` or ``lexicon`` cannot be used.
+            UserError: no such model is served or installed, or it cannot use the ``charset``, ``pattern``, or
+                ``lexicon``.
         """
-        if wanted in self._plain:
-            return self._plain[wanted]
+        if wanted in self._unrestricted:
+            return self._unrestricted[wanted]
         if not wanted.installed and wanted.model not in self.models:
             raise UserError(f"model '{wanted.model}': not served; there are {', '.join(self.models)}")
         if wanted.charset and wanted.charset not in CHARSETS and wanted.charset not in LANGUAGES:
             raise UserError(f"charset '{wanted.charset}': unknown; pass one of {', '.join([*CHARSETS, *LANGUAGES])}")
         with self._lock:
-            pair = self._expecting.get(wanted)
+            pair = self._restricted.get(wanted)
             if pair is None:
                 model = self._find(wanted)
                 pair = self._pair(model.expect(wanted.charset, wanted.pattern, wanted.lexicon))
-                self._expecting[wanted] = pair
-                while len(self._expecting) > KEPT:
-                    self._expecting.popitem(last=False)
+                self._restricted[wanted] = pair
+                while len(self._restricted) > KEPT:
+                    self._restricted.popitem(last=False)
             else:
-                self._expecting.move_to_end(wanted)
+                self._restricted.move_to_end(wanted)
             return pair
 
     def speak(self, wanted: Wanted, language: str) -> Wanted:
-        """The same, read with the recognizer that ``dptr.inference.zoo.find_recognizer`` finds for a language.
+        """Replace the model by the one that ``dptr.inference.zoo.find_recognizer`` finds for a language.
 
         Args:
-            language: a key of ``LANGUAGES``, or ``AUTO``: then the script of each crop, or line, decides.
+            wanted: the recognizer; its restrictions stay.
+            language: a key of ``LANGUAGES``; or ``AUTO``, which chooses by the script of each crop or line.
 
         Raises:
-            UserError: no such language, or no recognizer that reads it is installed.
+            UserError: there is no such language, or no installed recognizer reads it.
         """
         return replace(wanted, model=AUTO if language == AUTO else find_recognizer(language), installed=True)
 
     def languages(self) -> list[dict[str, str]]:
-        """The languages that can be asked for, by name, and which recognizer reads each; ``AUTO`` can be too."""
-        found: dict[str, str] = {}
-        held = read_languages()
-        for name in sorted(held, key=lambda name: len(held[name])):  # as find_recognizer chooses
-            found |= {code: name for code in held[name] if code not in found}
-        told = [{"code": code, "name": LANGUAGES[code].name, "model": name} for code, name in found.items()]
-        return sorted(told, key=lambda language: language["name"])
+        """The languages that installed recognizers read, sorted by name, each with its recognizer.
+
+        A request may also ask for ``AUTO``, which is not listed.
+
+        Returns:
+            For each language ``code``, ``name``, and ``model``.
+        """
+        model_of: dict[str, str] = {}
+        languages = read_languages()
+        for name in sorted(languages, key=lambda name: len(languages[name])):  # the order of find_recognizer
+            model_of |= {code: name for code in languages[name] if code not in model_of}
+        rows = [{"code": code, "name": LANGUAGES[code].name, "model": name} for code, name in model_of.items()]
+        return sorted(rows, key=lambda language: language["name"])
 
     def read_pages(self, wanted: Wanted, sheets: Iterator[Sheet]) -> Iterable[Page | UserError]:
-        """Read pages of photographs; see ``OCR.stream``."""
+        """Find and read the words of pages, in order; see ``dptr.photo.ocr.OCR.stream``."""
         _, ocr = self.open(wanted)
-        return ocr.stream((sheet.upload.name, sheet.number, _open(sheet, self.call)) for sheet in sheets)
+        return ocr.stream((sheet.upload.name, sheet.number, _open_sheet(sheet, self.call)) for sheet in sheets)
 
     def read_crops(self, wanted: Wanted, crops: Iterator[Prepared]) -> Sequence[Prediction]:
-        """Read crops, those of one size together."""
+        """Read crops, in order; crops of one size are computed together."""
         reader, _ = self.open(wanted)
         return reader.read_prepared([*crops])
 
     def describe(self) -> list[dict[str, Any]]:
-        """What is to be known of each model, as JSON holds it."""
+        """Facts about each served model, as JSON objects."""
         return [
             {
                 "name": name,
@@ -204,7 +242,7 @@ class Recognizers:
         ]
 
     def _find(self, wanted: Wanted) -> Reader:
-        """The model of a recognizer; an installed one is opened once. The lock is held."""
+        """The reader of a model, without restrictions. An installed one is opened once. The caller holds the lock."""
         if not wanted.installed:
             return self.models[wanted.model]
         served = self.models.get(wanted.model)
@@ -220,23 +258,30 @@ class Recognizers:
 
 
 def open_models(models: Iterable[str], device: str, batch_size: int) -> dict[str, Reader]:
-    """Open models, by the names that a server gives them: of a path, what its last part is called.
+    """Open models, and name each: a path by its last part (``runs/mine/model`` is ``mine``), others as they are.
 
-    ``AUTO`` is one that reads each crop, or line, with the installed recognizer of its script.
+    Args:
+        models: shipped names, paths, or ``AUTO``, which reads each crop or line with the installed recognizer of its
+            script.
+        device: the device that computes.
+        batch_size: crops computed together, at most.
 
     Raises:
-        UserError: one cannot be opened, or two have one name.
+        UserError: a model cannot be opened, or two have the same name.
     """
     opened: dict[str, Reader] = {}
     for model in models:
-        if (name := _name(model)) in opened:
+        if (name := _name_of(model)) in opened:
             raise UserError(f"model '{model}': another one is called '{name}' too; rename its folder or file")
         opened[name] = open_reader(model, ReaderOptions(device, batch_size))
     return opened
 
 
-def _name(model: str) -> str:
-    """``runs/mine/model`` and ``runs/mine/model.onnx`` are both called ``mine``: so ``dptr`` calls the inner one."""
+def _name_of(model: str) -> str:
+    """The name of a model. ``runs/mine/model`` and ``runs/mine/model.onnx`` are both ``mine``.
+
+    ``dptr`` itself gives every model that it writes the name ``model``, so the folder's name says more.
+    """
     if model in (*SHIPPED, AUTO):
         return model
     path = Path(model).resolve()
@@ -244,7 +289,7 @@ def _name(model: str) -> str:
     return path.parent.name if name == "model" and path.parent.name else name
 
 
-def _open(sheet: Sheet, call: Call) -> Image.Image | UserError:
+def _open_sheet(sheet: Sheet, call: Call) -> Image.Image | UserError:
     try:
         return sheet.open(call)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Running the server: its socket, its time limits, and its end."""
+"""Runs the server: its socket, the timeouts of connections, and the shutdown."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dptr.utils.errors import UserError
 
-HEAD_SECONDS = 10.0  # that the head of a request may take
-KEEP_SECONDS = 130  # that a connection stays open between two requests: longer than proxies keep theirs
-_BACKLOG = 512
+HEAD_SECONDS = 10.0  # time to receive the head of a request
+KEEP_SECONDS = 130  # time that an idle connection stays open; longer than the idle timeout of usual proxies
+_BACKLOG = 512  # connections that wait to be accepted
 
 
 class TimedProtocol(H11Protocol):
-    """HTTP, where a head that does not come to its end in time closes the connection; uvicorn waits for ever."""
+    """HTTP/1.1 that closes a connection whose request head is incomplete after ``HEAD_SECONDS``.
+
+    Uvicorn alone would wait forever, so that slow clients could occupy all connections.
+    """
 
     _timer: asyncio.TimerHandle | None = None
 
@@ -55,13 +58,14 @@ class TimedProtocol(H11Protocol):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Open a listening TCP socket.
 
     Args:
-        port: 0 = any that is free.
+        host: a host name or an IP address of this machine.
+        port: the port; 0 = any free one.
 
     Raises:
-        UserError: the port is in use or may not be used, or there is no such address.
+        UserError: the port is in use or needs root, or there is no such address.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -83,13 +87,13 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def address_of(bound: socket.socket) -> str:
-    """The address of a socket as browsers write it."""
+    """The URL of a bound socket."""
     host, port = bound.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def configure(app: FastAPI, seconds: float, logs: bool) -> uvicorn.Config:
-    """How uvicorn serves; see ``serve``."""
+    """The configuration of uvicorn; the arguments are as for ``serve``."""
     log_config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     log_config["handlers"]["access"]["stream"] = "ext://sys.stderr"
     return uvicorn.Config(
@@ -100,13 +104,17 @@ def configure(app: FastAPI, seconds: float, logs: bool) -> uvicorn.Config:
 
 
 def serve(app: FastAPI, bound: socket.socket, seconds: float, logs: bool) -> None:
-    """Serve until SIGINT, SIGTERM, or SIGHUP; requests that run then are answered. A SIGHUP that is ignored stays so.
+    """Serve until SIGINT, SIGTERM, or SIGHUP, and finish the requests in progress.
+
+    If the process ignores SIGHUP, as under ``nohup``, it stays ignored.
 
     Args:
-        seconds: that these are waited for.
-        logs: whether a line is logged for each request: its sender, path and status, and nothing else of it.
+        app: the application.
+        bound: a listening socket.
+        seconds: how long to wait for the requests in progress.
+        logs: whether to log one line for each request, with the client's address, the path, and the status only.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises signals again once it has stopped
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises the signal again after its shutdown
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda number, frame: signal.raise_signal(signal.SIGTERM))
     with suppress(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""The routes of trainings: a set of labels becomes a recognizer, which is used at once or taken away as a file."""
+"""The routes for trainings: train a recognizer on a label set, then use it on the server or download it."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from dptr.utils.files import read_json
 from dptr.utils.terminal import say_error
 
 USED = "model"
-"""The note of a set that says which run's recognizer is used."""
+"""The key of the store's note with the number of the run whose recognizer is in use."""
 
 _CROP = re.compile(r"[0-9]{9}\.(?:png|jpg)")
 
 
 class Start(BaseModel):
-    """A training to begin."""
+    """A request to start a training."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -50,7 +50,7 @@ class Start(BaseModel):
 
 
 class Step(BaseModel):
-    """What is to become of a run."""
+    """A request to stop a run, to resume it, or to use its recognizer."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -58,7 +58,12 @@ class Step(BaseModel):
 
 
 class Trained:
-    """The trainings of a set, as a server shows them."""
+    """The trainings of a label set, and the operations that the server offers on them.
+
+    Args:
+        store: the label set.
+        recognizers: the served models; ``use`` makes a trained one the default.
+    """
 
     def __init__(self, store: Store, recognizers: Recognizers) -> None:
         self.store, self.recognizers = store, recognizers
@@ -67,14 +72,14 @@ class Trained:
         self._rereading: threading.Thread | None = None
 
     def close(self) -> None:
-        """Stop a training that goes on; its state is saved."""
+        """Stop the training in progress, which saves its state, and the rereading of open words; wait for both."""
         self._stop.set()
         self.trainings.close()
         if self._rereading is not None:
             self._rereading.join()
 
     def summarize(self) -> dict[str, Any]:
-        """All runs, the last one first, and which recognizer is used."""
+        """All runs, newest first, and the recognizer in use, as a JSON object."""
         missing = find_missing("train", "export")
         runs = self.trainings.runs()
         model = self.recognizers.default
@@ -88,55 +93,69 @@ class Trained:
         }
 
     def show(self, number: int) -> dict[str, Any]:
-        """A run with its curves, and what it changed."""
+        """A run with its curves and its comparison (None until the run is done), as a JSON object.
+
+        Raises:
+            UserError: there is no such run.
+        """
         run = self.trainings.get(number)
         compared = read_json(run.compared, "comparison") if run.phase == "done" and run.compared.exists() else None
         forgot = (run.train / "model-unlimited").is_dir()
         return {**_brief(run), "curves": read_curves(run).to_dict(), "compared": compared, "forgot": forgot}
 
     def use(self, run: Run) -> None:
-        """Read with the recognizer of a run from now on, here and after a restart; open words are read again.
+        """Make the recognizer of a run the default, also after a restart, and read the open words again with it.
 
         Raises:
-            UserError: it is not there yet.
+            UserError: the run is not done.
         """
         if run.phase != "done":
             raise UserError(f"run {run.number}: it is {run.phase}; its recognizer can be used once it is done")
-        held = self.recognizers.models[self.recognizers.default]
-        reader = Reader(run.exported, batch_size=held.batch_size)
+        current = self.recognizers.models[self.recognizers.default]
+        reader = Reader(run.exported, batch_size=current.batch_size)
         self.recognizers.use(served_name(self.store, run.number), reader)
         self.store.write_note(USED, run.number)
-        before = self._rereading
+        previous = self._rereading
         self._rereading = threading.Thread(
-            target=self._read_again, args=(reader, before), name="dptr-again", daemon=True
+            target=self._read_again, args=(reader, previous), name="dptr-again", daemon=True
         )
         self._rereading.start()
 
-    def _read_again(self, reader: Reader, before: threading.Thread | None) -> None:
-        """Propose the open words anew, once an earlier recognizer has done so."""
-        if before is not None:
-            before.join()
+    def _read_again(self, reader: Reader, previous: threading.Thread | None) -> None:
+        """Read the open words again, after the thread that does so with the previous recognizer has ended."""
+        if previous is not None:
+            previous.join()
         try:
             read_again(self.store, reader, self._stop.is_set)
         except UserError as error:
             say_error(error)
 
     async def start(self, body: Body) -> Response:
-        """Begin a training from the recognizer that is used."""
+        """Start a training from the default recognizer.
+
+        Raises:
+            Refusal: 400, a field is invalid.
+            UserError: see ``dptr.label.trainings.Trainings.start``.
+        """
         words = body.fields.get("words")
         if isinstance(words, str):
             body.fields["words"] = words.split()
-        wanted = parse_fields(Start, body.fields)
-        if any(len(word) > LONGEST for word in wanted.words):
+        fields = parse_fields(Start, body.fields)
+        if any(len(word) > LONGEST for word in fields.words):
             raise Refusal(400, f"a word of more than {LONGEST} characters; write one a line")
         reader = self.recognizers.models[self.recognizers.default]
         run = await run_in_threadpool(
-            self.trainings.start, wanted.kind, reader, wanted.minutes, wanted.words, wanted.may_forget
+            self.trainings.start, fields.kind, reader, fields.minutes, fields.words, fields.may_forget
         )
         return _json(_brief(run))
 
     async def step(self, number: int, body: Body) -> Response:
-        """Stop, resume, or use a run."""
+        """Stop a run, resume it, or use its recognizer.
+
+        Raises:
+            Refusal: 400, a field is invalid.
+            UserError: there is no such run, or its phase does not allow the action.
+        """
         action = parse_fields(Step, body.fields).action
         run = await run_in_threadpool(self.trainings.get, number)
         if action == "stop":
@@ -150,19 +169,19 @@ class Trained:
 
 
 def served_name(store: Store, number: int) -> str:
-    """What the recognizer of a run is called where it is served."""
+    """The name under which the server serves the recognizer of a run."""
     return f"{store.folder.name}-{number}"
 
 
 def find_used(store: Store) -> tuple[str, Path] | None:
-    """The name and the file of the recognizer that the page switched to; None if there is none."""
+    """The served name and the file of the recognizer that ``Trained.use`` chose last; None if there is none."""
     number = store.note(USED)
     run = next((run for run in Trainings(store).runs() if run.number == number), None)
     return None if run is None or not run.exported.is_file() else (served_name(store, run.number), run.exported)
 
 
 def make_training_router(trained: Trained, answer: Answer) -> APIRouter:
-    """The routes of trainings; ``answer`` as of ``dptr.serve.labeling.make_router``."""
+    """The routes for trainings; ``answer`` is as for ``dptr.serve.labeling.make_router``."""
     router = APIRouter(prefix="/v1/label/trainings")
 
     @router.get("", summary="All trainings, the last one first")

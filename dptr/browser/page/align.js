@@ -1,16 +1,16 @@
-// Where each character of a line stands: the text is known, and roughly how wide letters are and where they end
-// (dptr/photo/align.py).
+// Forced alignment: the place of each character in a line, given the text, the approximate width of each letter, and
+// the network's columns of blanks and edges (dptr/photo/align.py).
 
 import { graphemes } from "./script.js";
 import { round } from "./sizes.js";
 import { measureWidths } from "./widths.js";
 
-const STIFFNESS = 4; // of widths, against what the network sees
-const FLOOR = 0.02; // probability below which the network does not count
+const STIFFNESS = 4; // weight of the usual widths relative to the network's columns
+const FLOOR = 0.02; // the lowest probability of a column that counts; lower ones count as this
 
-// characters: from left to right, one or more; left, right: fractions of the line's width. Returns [begin, end] of each,
-// those of a grapheme cluster at one place: near where one ends and the next begins, spaces over blank columns, each about
-// as wide as such ones are.
+// characters: one or more, from left to right; left, right: the ends of the text, as fractions of the line's width.
+// Returns [begin, end] of each character as such fractions. The characters of a grapheme cluster share one place. Ends
+// lie near columns where letters end, spaces lie over blank columns, and each character has about its usual width.
 export function alignCharacters(characters, columns, left, right) {
   const clusters = graphemes(characters);
   const spots = align(clusters, columns, left, right);
@@ -33,29 +33,29 @@ function align(clusters, columns, left, right) {
   const widths = measureWidths(clusters);
   const sum = widths.reduce((total, width) => total + width, 0);
   const unit = steps / sum;
-  let worth = new Array(steps + 1).fill(-Infinity);
-  worth[0] = 0;
+  let score = new Array(steps + 1).fill(-Infinity);
+  score[0] = 0;
   const back = clusters.map((cluster, index) => {
-    const usual = widths[index] * unit;
-    const [low, high] = [Math.max(1, Math.trunc(0.3 * usual)), Math.max(2, Math.trunc(2.5 * usual) + 1)];
-    const held = cluster === " " ? blank : solid;
-    const before = worth;
-    worth = new Array(steps + 1).fill(-Infinity);
-    return worth.map((_, end) => {
+    const usualWidth = widths[index] * unit;
+    const [low, high] = [Math.max(1, Math.trunc(0.3 * usualWidth)), Math.max(2, Math.trunc(2.5 * usualWidth) + 1)];
+    const columnSums = cluster === " " ? blank : solid;
+    const before = score;
+    score = new Array(steps + 1).fill(-Infinity);
+    return score.map((_, end) => {
       let [best, longest] = [-Infinity, low];
       for (let length = low; length <= Math.min(high - 1, steps, end); length += 1) {
-        const cost = (STIFFNESS * Math.log(length / usual) ** 2) / 2;
-        const value = before[end - length] + (held[end] - held[end - length]) / fine - cost;
+        const cost = (STIFFNESS * Math.log(length / usualWidth) ** 2) / 2;
+        const value = before[end - length] + (columnSums[end] - columnSums[end - length]) / fine - cost;
         if (value > best) [best, longest] = [value, length];
       }
-      worth[end] = best + edge[end];
+      score[end] = best + edge[end];
       return longest;
     });
   });
   let ends = [steps];
   for (let index = clusters.length - 1; index >= 0; index -= 1) ends.push(ends.at(-1) - back[index][ends.at(-1)]);
   ends.reverse();
-  if (ends[0] !== 0 || !Number.isFinite(worth[steps])) {
+  if (ends[0] !== 0 || !Number.isFinite(score[steps])) {
     ends = [0];
     for (const width of widths) ends.push(ends.at(-1) + (steps * width) / sum);
   }

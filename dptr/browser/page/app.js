@@ -1,4 +1,4 @@
-// Files in, text out, without a server: what is read, and what becomes of it.
+// The page that reads in the browser: sends files to the worker, and saves the results.
 
 import { desk, least, readAgain, readItems, render, setLeast, startDesk, sureOf, textOfAll } from "./desk.js";
 import { get, make, press, saveAs, toast } from "./parts.js";
@@ -38,7 +38,7 @@ async function readItem(item, round) {
   }
 }
 
-// What is shown of a picture beside its boxes and its text.
+// Shows the progress and the notes of an item, beside its boxes and its text.
 function showMore(item) {
   if (!item) return;
   if (item.state === "reading" && item.doing) get("detail").textContent = item.doing;
@@ -49,12 +49,12 @@ function showMore(item) {
 
 function setMode(wanted) {
   mode = wanted;
-  setLeast(mode === "crop" ? 0 : 40); // as 'dptr read' and 'dptr ocr'
+  setLeast(mode === "crop" ? 0 : 40); // percent; the defaults of 'dptr read' and 'dptr ocr'
 }
 
 // --- saving ---------------------------------------------------------------------------------------------------------
 
-// What 'dptr ocr' or 'dptr read' writes with --format json.
+// The JSON object that 'dptr ocr' or 'dptr read' writes with --format json.
 function lineOf(item) {
   const { reading, ...page } = item.page;
   if (!reading) return { ...sureOf({ page }), source: item.name };
@@ -69,7 +69,7 @@ function save(style) {
   toast(`Saved ${name}`);
 }
 
-// --- what the page consists of --------------------------------------------------------------------------------------
+// --- facts about the page -------------------------------------------------------------------------------------------
 
 function megabytes(...paths) {
   const bytes = Object.entries(facts.files).filter(([path]) => paths.includes(path)).reduce((sum, [, size]) => sum + size, 0);
@@ -89,7 +89,7 @@ function describe() {
   setMode(facts.photographs ? "photograph" : "crop");
 }
 
-// --- what is pressed ------------------------------------------------------------------------------------------------
+// --- events ---------------------------------------------------------------------------------------------------------
 
 const join = () => (mode === "crop" ? "\n" : "\n\n");
 startDesk({ place: (file) => URL.createObjectURL(file), proceed, save, shown: showMore, join });

@@ -1,13 +1,13 @@
-// Whether a picture is blank paper (dptr/photo/detect.py), of which a second search finds nothing.
+// Recognizes pictures of blank paper, in which a second, finer search would find nothing (dptr/photo/detect.py).
 
 import { reduce } from "./resize.js";
 
-const GRAIN = 12; // of 255: by how much means of 4 x 4 pixels of blank paper differ from what is around them, at most
-const RADIUS = 4;
-const BITS = 24;
-const SHARE = Math.trunc(2 ** BITS / (2 * RADIUS + 1)); // of a pixel in the mean around another
+const GRAIN = 12; // gray levels of 255; on blank paper, means of 4 x 4 pixels differ by no more from the means around them
+const RADIUS = 4; // of the blur, in blocks of 4 x 4 pixels
+const BITS = 24; // of fixed-point numbers
+const SHARE = Math.trunc(2 ** BITS / (2 * RADIUS + 1)); // weight of one value in the mean, in fixed point
 
-// Whether nothing stands out from its ground; the grain of paper and its shading do not.
+// Whether nothing stands out from the background by more than GRAIN; the grain and the shading of paper do not.
 export function isBlank(picture) {
   const { width, height, data } = reduce(gray(picture), 4, 4);
   const means = new Uint8Array(width * height);
@@ -17,7 +17,7 @@ export function isBlank(picture) {
   return means.every((value, index) => Math.abs(value - around[index]) <= GRAIN);
 }
 
-// As Pillow does it, in each of the three bytes.
+// Gray levels as in Pillow's conversion to "L", in all three channels.
 function gray({ width, height, data }) {
   const result = new Uint8Array(data.length);
   for (let at = 0; at < data.length; at += 3) {
@@ -26,7 +26,9 @@ function gray({ width, height, data }) {
   return { width, height, data: result };
 }
 
-// Means of each value and RADIUS others on both sides, along lines; the values at the ends go on beyond them.
+// The mean of each value and the RADIUS values on either side, along lines. Beyond the ends, the last value is
+// repeated. lines: the number of lines; length: values in a line; line, step: distances in the array between lines and
+// values
 function blur(values, lines, length, line, step) {
   const result = new Uint8Array(values.length);
   for (let number = 0; number < lines; number += 1) {

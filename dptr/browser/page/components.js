@@ -1,6 +1,7 @@
-// Connected regions of a map and the rectangles around them (dptr/photo/components.py). Points are [x, y].
+// Connected components of a map, and the smallest rectangles around them (dptr/photo/components.py). Points are [x, y].
 
-// Horizontal runs of values above a threshold, by region: [[{ row, first, after }, ...], ...]. Corners connect.
+// The components of values above a threshold (8-connected), each as its horizontal runs: [[{ row, first, after }, ...],
+// ...]. first: column of the first value; after: column after the last one
 export function regions(map, width, height, threshold) {
   const runs = [];
   const parent = [];
@@ -8,7 +9,7 @@ export function regions(map, width, height, threshold) {
     while (parent[node] !== node) node = parent[node] = parent[parent[node]];
     return node;
   };
-  let above = [0, 0]; // the runs of the row above: the first, and that behind the last
+  let above = [0, 0]; // the runs of the previous row: the index of the first, and the index after the last
   for (let row = 0; row < height; row += 1) {
     const begin = runs.length;
     let from = above[0];
@@ -16,26 +17,26 @@ export function regions(map, width, height, threshold) {
       if (!(map[at + x] > threshold)) continue;
       const first = x;
       while (x < width && map[at + x] > threshold) x += 1;
-      const own = runs.push({ row, first, after: x }) - 1;
-      parent.push(own);
+      const node = runs.push({ row, first, after: x }) - 1;
+      parent.push(node);
       while (from < above[1] && runs[from].after < first) from += 1;
       for (let other = from; other < above[1] && runs[other].first <= x; other += 1) {
-        const [one, two] = [root(own), root(other)];
+        const [one, two] = [root(node), root(other)];
         parent[Math.max(one, two)] = Math.min(one, two);
       }
     }
     above = [begin, runs.length];
   }
-  const found = new Map();
+  const components = new Map();
   runs.forEach((run, index) => {
-    const own = root(index);
-    if (!found.has(own)) found.set(own, []);
-    found.get(own).push(run);
+    const node = root(index);
+    if (!components.has(node)) components.set(node, []);
+    components.get(node).push(run);
   });
-  return [...found.values()];
+  return [...components.values()];
 }
 
-// The corners of the convex hull, in order (Andrew's monotone chain).
+// The corners of the convex hull, in order: Andrew's monotone chain algorithm.
 function convexHull(points) {
   const sorted = [...points].sort((one, two) => one[0] - two[0] || one[1] - two[1]);
   const ordered = sorted.filter(([x, y], at) => !at || x !== sorted[at - 1][0] || y !== sorted[at - 1][1]);
@@ -51,7 +52,7 @@ function convexHull(points) {
   });
 }
 
-// The rectangle of least area that holds all points: its corners clockwise, from that nearest to the top left.
+// The rectangle of the smallest area around all points: its corners clockwise, starting at the smallest x + y.
 export function smallestRectangle(points) {
   const hull = convexHull(points);
   let best = { area: Infinity };
@@ -71,7 +72,7 @@ export function smallestRectangle(points) {
   return roll(corners, -sums.indexOf(Math.min(...sums)));
 }
 
-// The same points in the same order, begun by as many later (as numpy's roll).
+// The points shifted cyclically, as by numpy.roll.
 export function roll(points, by) {
   return points.map((_, index) => points[(index - by + 2 * points.length) % points.length]);
 }

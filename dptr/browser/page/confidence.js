@@ -1,9 +1,9 @@
-// How sure a reading is, as the model's card calibrates it (dptr/inference/confidence.py).
+// The confidence of a reading, calibrated with the parameters in the model's card (dptr/inference/confidence.py).
 
-const UNCOUNTED = "\n"; // in counted_as: characters that do not count
-const [END, REST] = [0, 1]; // groups of classes; those of characters that count come behind
+const UNCOUNTED = "\n"; // in counted_as: marks characters that do not count
+const [END, REST] = [0, 1]; // groups of classes; the groups of characters that count follow
 
-// softmax(logits / temperature) of softmax(logits), in place
+// Turns softmax(logits) into softmax(logits / temperature), in place. rows: rows of the probabilities of all classes
 export function applyTemperature(rows, classes, temperature) {
   if (temperature === 1) return;
   for (let start = 0; start < rows.length; start += classes) {
@@ -15,7 +15,7 @@ export function applyTemperature(rows, classes, temperature) {
 }
 
 export class WordConfidence {
-  // held: "confidence" of a model's card; without "length" and "of_paths" it is of an earlier version
+  // The parameter is "confidence" in a model's card. Earlier versions wrote it without "length" and "of_paths".
   constructor({ exponent, counted_as: countedAs, length = 0, of_paths: ofPaths = false }) {
     Object.assign(this, { exponent, length, ofPaths });
     const seen = new Map();
@@ -29,12 +29,13 @@ export class WordConfidence {
     ];
   }
 
-  // The confidence from the probability of a word, and the number of its characters.
+  // The calibrated confidence, from the probability of a word and the number of its characters.
   scale(probability, characters) {
     return probability ** (this.exponent * (1 + characters) ** -this.length);
   }
 
-  // rows: the probabilities of all classes at each place that was read, and at the end; best: the likeliest class of each
+  // The probability of a word as a product over its places. rows: the probabilities of all classes at each place, and
+  // at the end; best: the most probable class of each
   multiply(rows, best) {
     if (!this.groups) return rows.reduce((product, row, place) => product * row[best[place]], 1);
     const read = best.map((index) => this.groups[index]);
@@ -49,21 +50,22 @@ export class WordConfidence {
     }, 1);
   }
 
-  // path: the probabilities of all classes at each position of a CTC network; word: the classes that were read.
-  // A label has a state for each character that counts as it: "a" twice in a row is one letter, "a" and "A" are two.
+  // The probability of a word as the sum over all paths of a CTC network. path: the probabilities of all classes at
+  // each position; word: the classes that were read. A label of the word has one state for each character that counts
+  // as it. Therefore "a" twice in a row is one letter, but "a" and "A" in a row are two.
   sumPaths(path, word) {
     const read = this.groups ? word.map((symbol) => this.groups[symbol]).filter((group) => group > REST) : word;
     const classes = this.groups ? read.map((own) => this.members((group) => group === own)) : read.map((symbol) => [symbol]);
     const blanks = this.groups ? this.members((group) => group <= REST) : [END];
     const add = (sum, value) => sum + value;
-    let spelled = classes.map((own) => own.map(() => 0)); // by label, the last one, and the character that shows it
-    let done = [1, ...classes.map(() => 0)]; // by the number of labels, with a blank behind them
+    let spelled = classes.map((own) => own.map(() => 0)); // probability by the last label and its character
+    let done = [1, ...classes.map(() => 0)]; // probability by the number of labels, with a blank after them
     let sums = done.map(() => 0);
     for (const row of path) {
       const blank = blanks.reduce((sum, index) => sum + row[index], 0);
       const before = done.map((own, count) => own + sums[count]);
       spelled = classes.map((own, label) => own.map((index, member) => {
-        const same = label > 0 && read[label] === read[label - 1] ? spelled[label - 1][member] : 0; // no second letter
+        const same = label > 0 && read[label] === read[label - 1] ? spelled[label - 1][member] : 0; // the same character again adds no letter
         return Math.max(spelled[label][member] + before[label] - same, 0) * row[index];
       }));
       done = before.map((value) => value * blank);

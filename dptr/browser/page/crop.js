@@ -1,4 +1,4 @@
-// The reading of a crop as a page of one word, as the page shows it.
+// The reading of a crop of one word, in the format of a page.
 
 export function asPage({ width, height }, reading) {
   const box = [[0, 0], [width, 0], [width, height], [0, height]];

@@ -1,4 +1,5 @@
-// Where text is: PP-OCRv6's network in onnxruntime-web, and boxes from its map as DB makes them (dptr/photo/detect.py).
+// Detects text: the network of PP-OCRv6 in onnxruntime-web maps the probability of text, and boxes come from this map
+// as in DB, differentiable binarization (dptr/photo/detect.py).
 
 import { isBlank } from "./blank.js";
 import { regions, smallestRectangle } from "./components.js";
@@ -7,14 +8,14 @@ import { openSession } from "./recognizer.js";
 import { shrink } from "./resize.js";
 import { round } from "./sizes.js";
 
-const STRIDE = 32; // of the network: sides of its input are multiples of it
-const SHORT_SIDE = 832; // pixels
-const LONG_SIDE = 1600; // pixels that the network reads at once
-const ENLARGE = 3;
-const TILED_SIDE = 4000; // pixels of the longer side, of pictures with small text
-const TILED_GAIN = 1.25; // times the scale that tiles must bring
-const TILE_MARGIN = 64; // pixels that a tile has beyond the part that counts
-const SMALL_TEXT = 20; // pixels of a box's shorter side, at the scale at which it was found
+const STRIDE = 32; // pixels; the sides of the network's input are multiples of it
+const SHORT_SIDE = 832; // pixels; the shorter side of a picture at the usual scale
+const LONG_SIDE = 1600; // pixels; the longest side that the network reads at once
+const ENLARGE = 3; // the largest scale
+const TILED_SIDE = 4000; // pixels; the longer side, at most, of a picture that is searched in tiles for small text
+const TILED_GAIN = 1.25; // the least gain in scale for which a picture is searched in tiles
+const TILE_MARGIN = 64; // pixels around a tile that the network also reads
+const SMALL_TEXT = 20; // pixels; text is small if the median shorter side of the boxes, as the network saw them, is less
 const [THRESHOLD, LEAST_SCORE, UNCLIP, LEAST_SIDE] = [0.3, 0.5, 1.6, 3];
 const HALF_RANGE = 127.5;
 
@@ -27,21 +28,21 @@ export class Detector {
     Object.assign(this, { ort, session });
   }
 
-  // Boxes in pixels of the picture: four corners each, clockwise. tell: is called with what is being done.
+  // The boxes of text in pixels of the picture: four corners each, clockwise. tell(text): called with the progress
   async find(picture, tell) {
     const [short, long] = [picture.width, picture.height].sort((one, two) => one - two);
     let scale = Math.min(SHORT_SIDE / short, ENLARGE);
     scale = Math.min(Math.max(scale, Math.min(1, LONG_SIDE / long)), LONG_SIDE / long);
     tell("Looking for text …");
-    const found = await this.findAt(picture, scale, () => {});
+    const boxes = await this.findAt(picture, scale, () => {});
     const fine = Math.min(1, TILED_SIDE / long);
     if (fine > TILED_GAIN * scale) {
-      if (!found.length) return isBlank(picture) ? found : this.findAt(picture, fine, tell);
-      const sides = found.map((box) => Math.min(...sideLengths(box)) * scale).sort((one, two) => one - two);
+      if (!boxes.length) return isBlank(picture) ? boxes : this.findAt(picture, fine, tell);
+      const sides = boxes.map((box) => Math.min(...sideLengths(box)) * scale).sort((one, two) => one - two);
       const middle = (sides[Math.floor((sides.length - 1) / 2)] + sides[Math.floor(sides.length / 2)]) / 2;
       if (middle < SMALL_TEXT) return this.findAt(picture, fine, tell);
     }
-    return found;
+    return boxes;
   }
 
   async findAt(picture, scale, tell) {
@@ -52,7 +53,7 @@ export class Detector {
     return findBoxes(map, width, height).map((box) => box.map(([x, y]) => [x * across, y * down]));
   }
 
-  // How likely each pixel is text; long pictures are read in tiles.
+  // The probability of text at each pixel. Large pictures are read in tiles.
   async mapText(picture, tell) {
     const { width, height } = picture;
     const text = new Float32Array(width * height);
@@ -70,7 +71,7 @@ export class Detector {
     return text;
   }
 
-  // The map of a tile, and how many numbers a row of it has.
+  // The map of a tile, and the number of values in a row of the map.
   async run({ width, height, data }) {
     const more = [(STRIDE - (width % STRIDE)) % STRIDE, (STRIDE - (height % STRIDE)) % STRIDE];
     const filled = extend({ width, height, data }, 0, 0, ...more);
@@ -87,14 +88,15 @@ export class Detector {
   }
 }
 
-// The length in even parts of at most LONG_SIDE.
+// Splits a length into equal parts of at most LONG_SIDE: [[begin, end], ...].
 function stretches(length) {
   const count = Math.ceil(length / LONG_SIDE);
   const ends = Array.from({ length: count + 1 }, (_, index) => round((index * length) / count));
   return ends.slice(1).map((end, index) => [ends[index], end]);
 }
 
-// The network marks the middles of texts: the smallest rectangle around each is grown by area / perimeter.
+// The boxes of text in a map. The network marks only the core of each text, so the smallest rectangle around it is
+// grown on each side by UNCLIP * area / perimeter.
 function findBoxes(map, width, height) {
   const boxes = [];
   for (const runs of regions(map, width, height, THRESHOLD)) {
@@ -114,7 +116,7 @@ function findBoxes(map, width, height) {
 
 const minus = (one, two) => [one[0] - two[0], one[1] - two[1]];
 
-// Of the upper and the left side.
+// The lengths of the upper and of the left side.
 function sideLengths(box) {
   return [Math.hypot(...minus(box[1], box[0])), Math.hypot(...minus(box[3], box[0]))];
 }

@@ -1,9 +1,11 @@
-// The order in which text stands, from left to right (dptr/text/direction.py).
+// Converts between the logical order of text (as it is read) and its visual order from left to right
+// (dptr/text/direction.py).
 
 const MIRRORED = new Map(["()", "[]", "{}", "<>", "«»", "‹›"].flatMap(([one, other]) => [[one, other], [other, one]]));
 const NEUTRAL = "STCO";
-// Bidirectional classes: Mark, European digit, Arabic Number, Separator, Terminator such as %, Common separator, Right and
-// Arabic letters, Left, Other neutral. What none fits is X.
+// Bidirectional classes: M mark, E European digit, N Arabic number, S separator, T terminator such as %, C common
+// separator, A Arabic letter, R other letter that runs from right to left, L letter that runs from left to right, O
+// other neutral. X is everything else.
 const KINDS = [
   ["M", /[\p{Mn}\p{Me}]/u],
   ["E", /[0-9０-９۰-۹²³¹⁰⁴-⁹₀-₉]/u],
@@ -21,13 +23,14 @@ export function kindOf(character) {
   return KINDS.find(([, pattern]) => pattern.test(character))?.[0] ?? "X";
 }
 
-// Characters in logical order as they stand from left to right: the index of each, and the character that is seen there.
-// line: "rtl", or "ltr" where each word is turned where it is.
+// Reorders characters from logical to visual order, left to right: [{ index, character }, ...] with the index in the
+// input and the character as it looks there; brackets are mirrored. line: "rtl"; or "ltr", if each word is reversed in
+// its place
 export function visualOrder(characters, line = "rtl") {
   return turn(characters, line, countAsArabic);
 }
 
-// Characters from left to right, in the order in which they are read.
+// Reorders characters from visual order, left to right, to logical order. Result and line are as for visualOrder.
 export function logicalOrder(characters, line = "rtl") {
   return turn(characters, line, (parts) => countAsArabic(parts.reverse()).reverse());
 }
@@ -52,7 +55,7 @@ function turn(characters, line, count) {
 const isLeftward = ({ kinds }) => kinds.has("R") || kinds.has("A");
 const isNeutral = ({ kinds, island }) => !island && [...kinds].every((kind) => NEUTRAL.includes(kind));
 
-// Each run of leftward letters, up to an island or a bracket, turned where it is.
+// Reverses each run of right-to-left letters, up to an island or a bracket, in its place.
 function turnWords(parts) {
   const ordered = [];
   while (ordered.length < parts.length) {
@@ -64,7 +67,8 @@ function turnWords(parts) {
   return ordered;
 }
 
-// Each character with its marks. kinds: classes of its characters; E* is a European digit that counts as Arabic.
+// Splits characters into parts: each character with its marks. kinds: the classes in a part; E* is a European digit
+// that counts as Arabic. island: whether the part keeps its order from left to right
 function split(same, kinds) {
   const parts = [];
   for (const item of same) {
@@ -96,15 +100,15 @@ function touch(one, between) {
   return !between.length;
 }
 
-// Signs such as $ and % join European digits beside them.
+// Joins signs such as $ and % to adjacent European digits.
 function takeSigns(parts) {
   const taken = [];
   for (let first = 0; first < parts.length; ) {
     let end = first;
     while (end < parts.length && (parts[end].island ? parts[end].kinds.has("E") : parts[end].kinds.has("T"))) end += 1;
-    const own = parts.slice(first, Math.max(end, first + 1));
-    taken.push(...(end > first && own.some(({ island }) => island) ? [merge(own)] : own));
-    first += own.length;
+    const group = parts.slice(first, Math.max(end, first + 1));
+    taken.push(...(end > first && group.some(({ island }) => island) ? [merge(group)] : group));
+    first += group.length;
   }
   return taken;
 }
@@ -121,7 +125,7 @@ function areWords(one, between, other) {
   return has(one, "L", "E", "E*") && has(other, "L", "E", "E*") && (has(one, "L") || has(other, "L"));
 }
 
-// Islands that join one before them, with neutral characters between; the larger one may join another.
+// Joins each island to an island before it, with the neutral characters between; the result may join another one.
 function join(parts, joins) {
   const joined = [];
   for (const part of parts) {
@@ -129,9 +133,9 @@ function join(parts, joins) {
     while (joined.at(-1).island) {
       let before = joined.length - 2;
       while (before >= 0 && isNeutral(joined[before])) before -= 1;
-      const own = joined.slice(Math.max(before, 0));
-      if (before < 0 || !own[0].island || !joins(own[0], own.slice(1, -1), own.at(-1))) break;
-      joined.splice(before, own.length, merge(own));
+      const group = joined.slice(Math.max(before, 0));
+      if (before < 0 || !group[0].island || !joins(group[0], group.slice(1, -1), group.at(-1))) break;
+      joined.splice(before, group.length, merge(group));
     }
   }
   return joined;

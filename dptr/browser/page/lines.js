@@ -1,26 +1,26 @@
-// Boxes as straight lines, in each way that their text may run, split where spaces may be (dptr/photo/views.py).
-// Text along a curve is read as if it were straight, which dptr does better in Python.
+// Cuts boxes out as straight lines, in each orientation that their text may have, and splits them at possible spaces
+// (dptr/photo/views.py). Text along a curve is treated as straight; dptr in Python follows the curve.
 
 import { roll } from "./components.js";
 import { cut, turn } from "./picture.js";
 import { lengthen, rectify, sideLengths } from "./rectify.js";
 import { bounds, chooseWords, findGaps, keepInner, possibleWords, splitReading, weighSpaces } from "./split.js";
 
-const BEYOND = 0.25; // of a box's height, that its line is cut longer on both sides: detectors cut letters off
-const TALL = 1.5; // height / width from which on text may run up or down
-const DOUBTFUL = 0.5; // mean confidence of a line's words below which it may be upside down
-const MARGIN = 0.06; // of the line's height, beside a word that is read
-const TRIM = 0.04; // of the line's height, above and below a word that is read
+const BEYOND = 0.25; // added at both ends of a line, in heights of its box, because detectors cut letters off
+const TALL = 1.5; // height / width of a box from which its text may run up or down
+const DOUBTFUL = 0.5; // mean confidence of a line's words below which the line may be upside down
+const MARGIN = 0.06; // added on both sides of a word, in heights of the line
+const TRIM = 0.04; // removed above and below a word, in heights of the line
 
-// A line in one of the ways that its text may run. words: [{ span, crop, reading }], reading once it was read; direction:
-// how the recognizer reads a line with letters that run from right to left.
+// A line in one orientation. words: [{ span, crop, reading }], the possible words, with a reading once they were read;
+// direction: how the recognizer writes letters that run from right to left, "rtl" or "ltr" (visualOrder).
 class View {
   constructor({ box, columns, gaps, words, lineCrop, direction }) {
     Object.assign(this, { box, columns, gaps, words, lineCrop, direction, likelyGaps: gaps, lineReading: null });
     this.byNumber = new Map(words.map((word) => [String(word.span), word]));
   }
 
-  // The same line upside down, not read yet.
+  // The same line rotated by 180 degrees, not read yet.
   turnAround() {
     const last = this.gaps.pieces.length - 1;
     const { blank, edges, height } = this.columns;
@@ -42,7 +42,7 @@ class View {
     if (reading.text.trim() && !reading.runaway) this.likelyGaps = weighSpaces(this.gaps, this.columns, reading, this.direction);
   }
 
-  // The words of the best way to split the line, where those not read yet are taken for sure.
+  // The words of the best way to split the line. Words that are not read yet count with confidence 1.
   chosen() {
     return chooseWords(this.likelyGaps, (span) => {
       const word = this.byNumber.get(String(span));
@@ -59,26 +59,26 @@ class View {
     return this.chosen().filter((word) => !word.reading);
   }
 
-  // The mean of the logarithms of the words' confidences.
+  // The mean of the logarithms of the confidences of the chosen words.
   worth() {
     const words = this.chosen();
     return words.reduce((sum, word) => sum + Math.log(Math.max(this.confidence(word), 1e-6)), 0) / words.length;
   }
 
-  // What the reading of the whole line holds for each word; nothing if it has another number of words.
+  // The words in the reading of the whole line; none if it has another number of words than were chosen.
   wordsOfLine() {
-    const found = this.lineReading ? splitReading(this.lineReading, this.direction) : [];
-    return found.length === this.chosen().length ? found : [];
+    const words = this.lineReading ? splitReading(this.lineReading, this.direction) : [];
+    return words.length === this.chosen().length ? words : [];
   }
 
-  // Lets words have the signs at their ends that the whole line has and they lack.
+  // Adds to words the punctuation and symbols at their ends that only the reading of the whole line has.
   takeSigns() {
     const chosen = this.chosen();
     this.wordsOfLine().forEach((inLine, index) => {
-      const own = chosen[index].reading;
-      const letters = withoutSigns(own.text);
-      if (!letters || letters !== withoutSigns(inLine.text) || inLine.characters.length <= own.characters.length) return;
-      chosen[index].reading = { ...own, text: inLine.text, characters: inLine.characters };
+      const reading = chosen[index].reading;
+      const letters = withoutSigns(reading.text);
+      if (!letters || letters !== withoutSigns(inLine.text) || inLine.characters.length <= reading.characters.length) return;
+      chosen[index].reading = { ...reading, text: inLine.text, characters: inLine.characters };
     });
   }
 }
@@ -86,11 +86,11 @@ class View {
 // A word without the punctuation and symbols at its ends.
 const withoutSigns = (text) => text.replace(/^[\p{P}\p{S}]+|[\p{P}\p{S}]+$/gu, "");
 
-// A box in all the ways that its text may run; the first is the usual one.
+// A box in all orientations that its text may have. The first view is the usual one.
 export class Line {
   constructor(views) {
     this.views = views;
-    this.turned = views.length > 1; // whether it is there both ways
+    this.turned = views.length > 1; // whether opposite orientations are among the views
   }
 
   isDoubtful() {
@@ -104,7 +104,7 @@ export class Line {
     return added;
   }
 
-  // The view that is read with most confidence; another than the first has two characters or more.
+  // The view that was read with the highest confidence. A view other than the first needs two characters or more.
   choose() {
     return this.views.reduce((best, view) => {
       const longer = view.chosen().reduce((sum, { reading }) => sum + (reading ? reading.characters.length : 0), 0) > 1;
@@ -113,29 +113,30 @@ export class Line {
   }
 }
 
-// options: spaces finds them; fit makes of a picture a crop that the recognizer reads; longest: width / height of the
-// longest line that is read whole too, longestWord: of a word; direction: see View.
+// Makes a Line of each box. options: spaces: a SpaceFinder; fit(picture): resizes a picture for the recognizer;
+// longest: width / height of the longest line that is also read as a whole; longestWord: the same of a word; direction:
+// see View
 export async function viewLines(picture, boxes, options) {
   const lines = [];
   for (const box of boxes) {
     if (area(box) < 1 || !isInside(box, picture)) continue;
     const [width, height] = sideLengths(box);
-    const beside = BEYOND * Math.min(width, height);
+    const margin = BEYOND * Math.min(width, height);
     const turns = height > TALL * width ? [0, -1, 1] : [0];
     const views = [];
     for (const by of turns) {
-      const own = lengthen(roll(box, by), beside);
+      const lengthened = lengthen(roll(box, by), margin);
       const upright = turns.length > 1 && by === 0;
-      views.push(await viewLine(rectify(picture, own), own, beside, upright, options));
+      views.push(await viewLine(rectify(picture, lengthened), lengthened, margin, upright, options));
     }
     lines.push(new Line(views));
   }
   return lines;
 }
 
-async function viewLine(line, box, beside, upright, { spaces, fit, longest, longestWord, direction }) {
+async function viewLine(line, box, margin, upright, { spaces, fit, longest, longestWord, direction }) {
   const columns = await spaces.find(line);
-  const outer = beside / Math.max(sideLengths(box)[0], 1);
+  const outer = margin / Math.max(sideLengths(box)[0], 1);
   const gaps = upright
     ? { pieces: [[outer, 1 - outer]], spaces: [] }
     : keepInner(findGaps(columns.blank, columns.height), outer, 1 - outer);
@@ -153,7 +154,7 @@ function cutWord(line, [begin, end]) {
   return cut(line, left, trim, right, Math.max(line.height - trim, trim + 1));
 }
 
-// Square pixels; 0 for boxes that are not convex or do not run clockwise.
+// The area of a box in square pixels; 0 if it is not convex or its corners do not run clockwise.
 function area(box) {
   const next = roll(box, -1);
   const sides = box.map(([x, y], index) => [next[index][0] - x, next[index][1] - y]);

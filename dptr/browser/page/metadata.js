@@ -1,10 +1,10 @@
-// What "dptr export" writes into an ONNX file beside the graph: JSON under the key "dptr", and at its end a digest.
+// Reads the metadata that "dptr export" writes into an ONNX file: JSON under the key "dptr", and a digest at the end.
 
 const FORMAT = 1;
-const SEAL = 4 + "dptr-digest".length + 2 + 64; // bytes
-const [LENGTH, METADATA] = [2, 14]; // the type of fields with a length, and the field of the metadata, in ModelProto
+const SEAL = 4 + "dptr-digest".length + 2 + 64; // bytes of the entry with the digest, which is at the end of the file
+const [LENGTH, METADATA] = [2, 14]; // wire type of length-delimited fields; number of ModelProto.metadata_props
 
-// The entries of the metadata of an ONNX file, by key.
+// The metadata entries of an ONNX file, as an object.
 export function readEntries(bytes) {
   const entries = {};
   for (const [field, value] of fields(bytes)) {
@@ -15,7 +15,7 @@ export function readEntries(bytes) {
   return entries;
 }
 
-// The fields of a protocol buffer that have a length; others are skipped.
+// Yields [number, bytes] of each length-delimited field of a protocol buffer, and skips other fields.
 function* fields(bytes) {
   let at = 0;
   const number = () => {
@@ -41,23 +41,25 @@ function* fields(bytes) {
   }
 }
 
+// The JSON object that "dptr export" wrote. Throws an error if the file is damaged or has another format.
 export async function readMetadata(bytes) {
   let entries;
-  let held;
+  let metadata;
   try {
     entries = readEntries(bytes);
-    held = JSON.parse(entries.dptr ?? "null");
+    metadata = JSON.parse(entries.dptr ?? "null");
   } catch {
     throw new Error("The model is damaged. Load the page anew.");
   }
-  if (!held) throw new Error("The model was not written by 'dptr export'.");
-  if (held.format !== FORMAT) throw new Error(`The model has export format ${held.format}; this page reads ${FORMAT}.`);
-  if (!["", "rtl", "ltr"].includes(held.visual ?? "")) throw new Error("The model is damaged. Load the page anew.");
-  if (held.digest && !(await isWhole(bytes, entries))) throw new Error("The model is damaged. Load the page anew.");
-  return held;
+  if (!metadata) throw new Error("The model was not written by 'dptr export'.");
+  if (metadata.format !== FORMAT) throw new Error(`The model has export format ${metadata.format}; this page reads ${FORMAT}.`);
+  if (!["", "rtl", "ltr"].includes(metadata.visual ?? "")) throw new Error("The model is damaged. Load the page anew.");
+  if (metadata.digest && !(await isWhole(bytes, entries))) throw new Error("The model is damaged. Load the page anew.");
+  return metadata;
 }
 
-// Whether the content is that of the digest; browsers compute one only where the page comes by HTTPS or from this machine.
+// Whether the content matches the digest. Without crypto.subtle, which browsers offer only over HTTPS or on localhost,
+// the result is true.
 async function isWhole(bytes, entries) {
   if (!globalThis.crypto?.subtle) return true;
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes.subarray(0, bytes.length - SEAL)));

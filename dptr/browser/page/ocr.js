@@ -1,4 +1,4 @@
-// Photographs: finds lines, splits them into words, and reads these (dptr/photo/ocr.py).
+// Reads photographs: finds lines, splits them into words, and reads the words (dptr/photo/ocr.py).
 
 import { assemblePage } from "./assemble.js";
 import { Detector } from "./detect.js";
@@ -8,8 +8,8 @@ import { SpaceFinder } from "./spaces.js";
 import { round } from "./sizes.js";
 import { LONGEST } from "./split.js";
 
-const LINE_SQUEEZED = 1.25; // times as long as the longest crop that a line is which is read whole too, at most
-const SURE = 0.9; // confidence of a word below which it is read again
+const LINE_SQUEEZED = 1.25; // longest line that is also read as a whole, relative to the longest crop of the recognizer
+const SURE = 0.9; // confidence below which a word is read again
 
 export class Ocr {
   static async open(recognizer, detector, spaces) {
@@ -34,7 +34,7 @@ export class Ocr {
     await this.readViews(lines.filter((line) => line.isDoubtful()).flatMap((line) => line.turnAround()));
     const chosen = lines.map((line) => line.choose());
     await this.readAgain(chosen);
-    await this.readWords(chosen); // of which others may be the best now
+    await this.readWords(chosen); // new confidences can change the best way to split a line
     for (const view of chosen) view.takeSigns();
     return assemblePage(picture, lines);
   }
@@ -46,7 +46,7 @@ export class Ocr {
     await this.readWords(views);
   }
 
-  // Until the best way to split each line holds no other words: far from all that are possible.
+  // Reads words until the best way to split each line has no unread ones. Most possible words are never read.
   async readWords(views) {
     for (let words; (words = views.flatMap((view) => view.unread())).length; ) {
       const readings = await this.recognizer.readCrops(words.map((word) => word.crop));
@@ -54,7 +54,7 @@ export class Ocr {
     }
   }
 
-  // Words that are not sure are read in some changed views, and what most of these agree on is kept.
+  // Reads words of low confidence again in changed crops, and keeps the text on which most readings agree.
   async readAgain(views) {
     const words = views.flatMap((view) => {
       const inLine = view.wordsOfLine();
@@ -64,19 +64,20 @@ export class Ocr {
     const changed = words.map(({ word }) => changes(word.crop).map((crop) => this.recognizer.sizes.fit(crop)));
     const readings = await this.recognizer.readCrops(changed.flat());
     for (const [index, { word, inLine }] of words.entries()) {
-      const own = readings.splice(0, changed[index].length);
-      word.reading = agree([word.reading, ...own, ...(inLine ? [inLine] : [])]);
+      const again = readings.splice(0, changed[index].length);
+      word.reading = agree([word.reading, ...again, ...(inLine ? [inLine] : [])]);
     }
   }
 }
 
-// A crop with more of its edge, and in negative (dptr/inference/views.py).
+// Changed crops: with wider edges, and inverted (dptr/inference/views.py).
 function changes(crop) {
   const edge = Math.max(1, round(0.1 * crop.height));
   return [extend(crop, edge, edge, edge, edge), invert(crop)];
 }
 
-// The text of most product in sum; its product and its confidence are sums over the number of all readings.
+// The reading whose text has the highest sum of products. Its product and its confidence are the sums over the readings
+// with this text, divided by the number of all readings.
 function agree(readings) {
   const sums = new Map();
   for (const { text, product, runaway } of readings) sums.set(text, (sums.get(text) || 0) + (runaway ? 0 : product));

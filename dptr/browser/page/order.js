@@ -1,42 +1,42 @@
-// Reading order: columns and rows are cut apart by the white of the page, an XY cut (dptr/photo/order.py).
+// Finds the reading order by an XY cut: empty stripes of the page separate columns and rows (dptr/photo/order.py).
 
 import { sideLengths } from "./rectify.js";
 import { round } from "./sizes.js";
 
-// In heights of a line.
-const COLUMN_GAP = 1; // white between two columns
-const WORD_GAP = 1.5; // white between two boxes of one line
-const BLOCK_GAP = 1; // white between two blocks, one below the other
-const SHARED = 0.5; // of the lower of two boxes: how much of it is beside the other where they are of one line
-const ALIKE = 2; // times that one box of a line is higher than another, at most
+// Gaps are in heights of a line.
+const COLUMN_GAP = 1; // least gap between two columns
+const WORD_GAP = 1.5; // largest gap between two boxes of one line
+const BLOCK_GAP = 1; // least vertical gap between two blocks
+const SHARED = 0.5; // least vertical overlap of two boxes of one line, relative to the lower height
+const ALIKE = 2; // largest ratio of the heights of two boxes of one line
 
-const [LEFT, TOP, RIGHT, BOTTOM] = [0, 1, 2, 3]; // of frames
+const [LEFT, TOP, RIGHT, BOTTOM] = [0, 1, 2, 3]; // indices into a frame
 
 function median(values) {
   const sorted = [...values].sort((one, two) => one - two);
   return (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.floor(sorted.length / 2)]) / 2;
 }
 
-// Degrees clockwise from the horizontal at which the text of a box runs.
+// The direction of the text in a box, in degrees clockwise from the horizontal, above -180 and up to 180.
 export function measureAngle([a, b, c, d]) {
   const angle = (Math.atan2(b[1] + c[1] - a[1] - d[1], b[0] + c[0] - a[0] - d[0]) * 180) / Math.PI;
   return angle <= -180 ? 180 : angle;
 }
 
-// Rows of text, [{ boxes: numbers, block }], as one reads them; leftward: from right to left.
+// The rows of text in reading order: [{ boxes: indices, block }]. leftward: whether text runs from right to left
 export function orderBoxes(boxes, leftward) {
   if (!boxes.length) return [];
   const angles = boxes.map((box) => (measureAngle(box) * Math.PI) / 180);
   const sum = (part) => boxes.reduce((total, box, index) => total + sideLengths(box)[0] * part(angles[index]), 0);
   let main = Math.atan2(sum((angle) => Math.sin(2 * angle)), sum((angle) => Math.cos(2 * angle))) / 2;
-  if (sum((angle) => Math.cos(angle - main)) < 0) main += Math.PI; // level, but upside down
+  if (sum((angle) => Math.cos(angle - main)) < 0) main += Math.PI; // the page is upside down
   const [cos, sin, side] = [Math.cos(main), Math.sin(main), leftward ? -1 : 1];
   const heights = findHeights(boxes);
   const frames = boxes.map((box, index) => {
     const turned = box.map(([x, y]) => [side * (x * cos + y * sin), y * cos - x * sin]);
     const [xs, ys] = [turned.map(([x]) => x), turned.map(([, y]) => y)];
     const frame = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
-    if (Math.abs(Math.sin(angles[index] - main)) < 0.5) { // it leans as the page does: lower than the frame around it
+    if (Math.abs(Math.sin(angles[index] - main)) < 0.5) { // parallel to the page: the frame around a slightly tilted box is too high
       const [middle, height] = [(frame[TOP] + frame[BOTTOM]) / 2, heights[index]];
       [frame[TOP], frame[BOTTOM]] = [middle - height / 2, middle + height / 2];
     }
@@ -45,7 +45,8 @@ export function orderBoxes(boxes, leftward) {
   return findBlocks(boxes.map((_, index) => index), frames).flatMap((lines, block) => lines.map((line) => ({ boxes: line, block })));
 }
 
-// How high the letters of each box are, about: its shorter side, but of one narrow letter the longer one.
+// The approximate height of the letters in each box: the shorter side; but the vertical side if it is not unusually
+// long, as for a box of one narrow letter.
 function findHeights(boxes) {
   const sides = boxes.map(sideLengths);
   const long = sides.filter(([width, height]) => width >= height);
@@ -72,7 +73,8 @@ function findBlocks(members, frames) {
   return blocks;
 }
 
-// Groups from top to bottom; the middles of one group's boxes lie beside one of its boxes each.
+// Groups boxes into horizontal bands, from top to bottom. A box belongs to a band if its center is above the band's
+// bottom.
 function findBands(members, frames) {
   const middle = (member) => (frames[member][TOP] + frames[member][BOTTOM]) / 2;
   const bands = [];
@@ -88,7 +90,7 @@ function findBands(members, frames) {
   return bands;
 }
 
-// The columns of bands from left to right, where white parts them and two hold several lines; else none.
+// The columns of bands, from left to right, if gaps separate them and at least two have several lines; otherwise none.
 function findColumns(bands, frames) {
   const members = bands.flat();
   const height = median(members.map((member) => frames[member][BOTTOM] - frames[member][TOP]));
@@ -102,7 +104,7 @@ function findColumns(bands, frames) {
   const tall = columns.filter((column) => findBands(column, frames).length > 1);
   const shared = bands.map((band) => columns.filter((column) => column.some((member) => band.includes(member))).length > 1);
   if (tall.length < 2 || !shared[0]) return [];
-  // Below the last row of several columns, one of them may run on without a break.
+  // Below the last row with several columns, a single column may continue, but only without a gap.
   for (let row = shared.lastIndexOf(true); row < bands.length - 1; row += 1) {
     const below = Math.min(...bands[row + 1].map((member) => frames[member][TOP]));
     const above = Math.max(...bands[row].map((member) => frames[member][BOTTOM]));
@@ -111,7 +113,7 @@ function findColumns(bands, frames) {
   return columns;
 }
 
-// The lines of a band, the upper and then the left one first.
+// The lines of a band, sorted by their tops and then from left to right.
 function findLines(band, frames) {
   const lines = [];
   for (const member of [...band].sort((one, two) => frames[one][LEFT] - frames[two][LEFT])) {
@@ -133,7 +135,7 @@ function follows(before, after) {
   return after[LEFT] - before[RIGHT] < WORD_GAP * high && shared > SHARED * low && high < ALIKE * low;
 }
 
-// Adds a line to the last block if it goes on below it; else it begins a block.
+// Adds a line to the last block if it continues this block; otherwise it begins a new block.
 function append(blocks, line, frames) {
   const measure = (members) => ({
     height: median(members.map((member) => frames[member][BOTTOM] - frames[member][TOP])),

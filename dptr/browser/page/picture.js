@@ -1,9 +1,9 @@
-// Pictures as RGB bytes, { width, height, data }: opened, turned, cut.
+// Opens, rotates, cuts, and extends pictures. A picture is { width, height, data } with RGB bytes.
 
 const TALL = 1.2; // height / width above which a picture may hold a word that runs up or down
 const MOST_PIXELS = 100e6;
 
-// Upright, as EXIF says; transparency is laid over white. Colors are taken as the file has them.
+// Decodes a picture, upright according to EXIF, with white behind transparency. Color profiles are ignored.
 export async function openPicture(blob) {
   let bitmap;
   try {
@@ -29,7 +29,7 @@ export async function openPicture(blob) {
   return { width, height, data };
 }
 
-// By 90, 180, or 270 degrees clockwise.
+// Rotates a picture by 90, 180, or 270 degrees clockwise.
 export function turn({ width, height, data }, degrees) {
   const [wide, high] = degrees === 180 ? [width, height] : [height, width];
   const result = new Uint8Array(data.length);
@@ -46,12 +46,12 @@ export function turn({ width, height, data }, degrees) {
   return { width: wide, height: high, data: result };
 }
 
-// The picture and, if it is tall, the picture turned to either side.
+// The picture; if it is tall, also the picture rotated to either side.
 export function views(picture) {
   return picture.height > TALL * picture.width ? [picture, turn(picture, 90), turn(picture, 270)] : [picture];
 }
 
-// Left and top are inside, right and bottom behind the last pixel.
+// Cuts out a rectangle. left and top are its first pixels; right and bottom are one past its last pixels.
 export function cut({ width, data }, left, top, right, bottom) {
   const wide = right - left;
   const result = new Uint8Array(wide * (bottom - top) * 3);
@@ -61,7 +61,7 @@ export function cut({ width, data }, left, top, right, bottom) {
   return { width: wide, height: bottom - top, data: result };
 }
 
-// More pixels on each side, which repeat those of the edge.
+// Extends a picture on each side by a number of pixels, which repeat its edge.
 export function extend({ width, height, data }, left, top, right, bottom) {
   const [wide, high] = [width + left + right, height + top + bottom];
   const result = new Uint8Array(wide * high * 3);

@@ -1,15 +1,15 @@
-// What the page asks its worker, and the files that the page consists of.
+// Sends pictures to the worker, and loads the list of the page's files.
 
-const waiting = new Map(); // by the number of a picture: what to do with its answers
+const waiting = new Map(); // id of a picture -> { resolve, reject, tell }
 let worker = null;
 let number = 0;
 
-// What 'dptr export-page' has written beside the page.
+// The manifest that 'dptr export-page' writes: version, model, and sizes of files.
 export async function loadFacts() {
   return (await fetch("page.json")).json();
 }
 
-// Resolves with { page, seconds }; tell: is called with what is being done, in words.
+// Reads a picture. Resolves to { page, seconds }. tell(text): called with the progress
 export function read(blob, mode, sizes, tell) {
   worker ||= start();
   number += 1;
@@ -19,18 +19,18 @@ export function read(blob, mode, sizes, tell) {
 }
 
 function start() {
-  const made = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
-  made.addEventListener("message", ({ data }) => {
+  const created = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+  created.addEventListener("message", ({ data }) => {
     const { resolve, reject, tell } = waiting.get(data.id);
     if (data.doing) return tell(data.doing);
     waiting.delete(data.id);
     if (data.error) reject(new Error(data.error));
     else resolve(data);
   });
-  made.addEventListener("error", (event) => {
+  created.addEventListener("error", (event) => {
     worker = null;
     for (const { reject } of waiting.values()) reject(new Error(event.message || "The page is not whole. Load it anew."));
     waiting.clear();
   });
-  return made;
+  return created;
 }

@@ -1,4 +1,4 @@
-// A recognizer that 'dptr export' wrote, in onnxruntime-web: crops in, readings out. All that it knows is in its file.
+// Runs a recognizer that 'dptr export' wrote, in onnxruntime-web. Its file holds all its settings.
 
 import { WordConfidence, applyTemperature } from "./confidence.js";
 import { logicalOrder } from "./direction.js";
@@ -6,16 +6,16 @@ import { readMetadata } from "./metadata.js";
 import { turn, views } from "./picture.js";
 import { Sizes } from "./sizes.js";
 
-const BATCH = 16; // crops that are read at once
-const HALF_RANGE = 127.5;
-const DOUBTFUL = 0.85; // geometric mean of the probabilities of characters and end
-const SURER = 0.5;
+const BATCH = 16; // crops in a batch, at most
+const HALF_RANGE = 127.5; // scales 0 to 255 to -1 to 1
+const DOUBTFUL = 0.85; // geometric mean of the probabilities of characters and end, below which a reading is doubtful
+const SURER = 0.5; // gain in probability from which the reading upside down counts
 
 export class Recognizer {
-  // bytes: of the file; ort: onnxruntime-web
+  // ort: onnxruntime-web; bytes: the content of the file
   static async open(ort, bytes) {
-    const held = await readMetadata(bytes);
-    return new Recognizer(ort, await openSession(ort, bytes), held);
+    const metadata = await readMetadata(bytes);
+    return new Recognizer(ort, await openSession(ort, bytes), metadata);
   }
 
   constructor(ort, session, held) {
@@ -30,8 +30,8 @@ export class Recognizer {
     return this.characters.includes(" ");
   }
 
-  // A picture of one word, also turned where it is tall, the surest reading counts; and upside down where it is
-  // doubtful (dptr/inference/views.py).
+  // Reads a picture of one word. A tall picture is also read rotated to either side, and the most confident reading
+  // counts. If the reading of another picture is doubtful, it is also read upside down (dptr/inference/views.py).
   async readWord(picture) {
     const crops = views(picture).map((view) => this.sizes.fit(view));
     const readings = await this.readCrops(crops);
@@ -46,7 +46,8 @@ export class Recognizer {
     return { ...reading, notes: [...notePicture(width, height, this.sizes.longest, reading.product), ...reading.notes] };
   }
 
-  // Crops of sizes that the model reads to readings, in their order; those of one size are read together.
+  // Reads crops, which have sizes that the model accepts, and returns the readings in order. Crops of one size are
+  // batched.
   async readCrops(crops) {
     const readings = [];
     const groups = new Map();
@@ -57,8 +58,8 @@ export class Recognizer {
     for (const indices of groups.values()) {
       for (let start = 0; start < indices.length; start += BATCH) {
         const batch = indices.slice(start, start + BATCH);
-        const found = await this.run(batch.map((index) => crops[index]));
-        batch.forEach((index, place) => (readings[index] = found[place]));
+        const batchReadings = await this.run(batch.map((index) => crops[index]));
+        batch.forEach((index, place) => (readings[index] = batchReadings[place]));
       }
     }
     return readings;
@@ -77,16 +78,17 @@ export class Recognizer {
     });
     const input = new this.ort.Tensor("float32", pixels, [crops.length, 3, height, width]);
     const outputs = this.confidence?.ofPaths ? ["probabilities", "paths"] : ["probabilities"];
-    const found = await this.session.run({ pixels: input }, outputs);
+    const results = await this.session.run({ pixels: input }, outputs);
     for (const name of outputs) {
-      const classes = found[name].dims[2];
+      const classes = results[name].dims[2];
       if (classes !== this.characters.length) throw new Error("The model is damaged. Load the page anew.");
-      applyTemperature(found[name].data, classes, this.temperature);
+      applyTemperature(results[name].data, classes, this.temperature);
     }
-    return crops.map((_, number) => this.decode(cutRows(found.probabilities, number), found.paths && cutRows(found.paths, number)));
+    return crops.map((_, number) => this.decode(cutRows(results.probabilities, number), results.paths && cutRows(results.paths, number)));
   }
 
-  // The likeliest class at each place, up to the first end. path: of a model whose confidence sums its paths.
+  // Decodes greedily: the most probable class at each place, up to the first end. places, path: rows of the
+  // probabilities of all classes; path only for a model whose confidence sums over paths.
   decode(places, path) {
     const [rows, best] = [[], []];
     for (const row of places) {
@@ -103,12 +105,12 @@ export class Recognizer {
     const text = characters.map(([character]) => character).join("");
     const product = rows.reduce((value, row, place) => value * row[best[place]], 1);
     const runaway = !ended && hasRepeatedEnding(read);
-    const own = this.confidence;
-    const share = own && (path ? own.sumPaths(path, shown.map(({ index }) => index)) : own.multiply(rows, best));
+    const calibration = this.confidence;
+    const share = calibration && (path ? calibration.sumPaths(path, shown.map(({ index }) => index)) : calibration.multiply(rows, best));
     return {
       text,
-      confidence: own ? own.scale(share, shown.length) : product,
-      product, // before calibration: readings of one picture are compared by it
+      confidence: calibration ? calibration.scale(share, shown.length) : product,
+      product, // before calibration; readings of one picture are compared by it
       characters,
       runaway,
       turned: 0,
@@ -116,12 +118,12 @@ export class Recognizer {
     };
   }
 
-  // Characters with their probabilities, as the model wrote them, in the order in which they are read.
+  // Puts characters, with their probabilities, in reading order; models with "visual" write them as they stand.
   asRead(written) {
     if (!this.held.visual) return written;
     return logicalOrder(written.map(([character]) => character), this.held.visual).map(({ index, character }) => {
-      const [own, probability] = written[index];
-      return [this.characters.includes(character) ? character : own, probability];
+      const [original, probability] = written[index];
+      return [this.characters.includes(character) ? character : original, probability];
     });
   }
 }
@@ -134,20 +136,21 @@ function isDoubtful({ characters, product }) {
   return product ** (1 / (characters.length + 1)) < DOUBTFUL && product < 1 - SURER;
 }
 
-// Characters without spaces at the ends.
+// The characters without spaces at the ends.
 function trim(characters) {
   const first = characters.findIndex(({ character }) => character !== " ");
   const last = characters.findLastIndex(({ character }) => character !== " ");
   return first < 0 ? [] : characters.slice(first, last + 1);
 }
 
-// The rows of one crop in a tensor of (crops, places, classes).
+// The rows of one crop in a tensor of shape (crops, places, classes).
 function cutRows({ data, dims: [, places, classes] }, number) {
   const at = (place) => (number * places + place) * classes;
   return Array.from({ length: places }, (_, place) => data.subarray(at(place), at(place + 1)));
 }
 
-// A turned view counts if it is surer and has two characters or more: one tall letter turned is a dash.
+// The index of the view to use. A rotated view needs a higher probability and two characters or more, because a single
+// tall letter looks like a dash when it is rotated.
 function chooseView(readings) {
   let best = 0;
   readings.forEach((reading, view) => {
@@ -157,7 +160,7 @@ function chooseView(readings) {
   return best;
 }
 
-// Whether the same one to four characters stand three times at the end, as a decoder writes that lost its place.
+// Whether the reading ends with three repetitions of one to four characters, as when a decoder has lost its place.
 function hasRepeatedEnding(read) {
   return [1, 2, 3, 4].some((unit) => {
     const end = read.slice(-3 * unit);
@@ -165,7 +168,7 @@ function hasRepeatedEnding(read) {
   });
 }
 
-// What may be wrong with a picture (dptr/inference/prediction.py).
+// Notes on likely problems of a picture (dptr/inference/prediction.py).
 function notePicture(width, height, longest, product) {
   const notes = [];
   const [shorter, longer] = [Math.min(width, height), Math.max(width, height)];

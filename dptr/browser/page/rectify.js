@@ -1,24 +1,25 @@
-// Boxes cut out of a picture and made straight, and the way back (dptr/photo/rectify.py). Points are [x, y].
+// Cuts boxes out of a picture as upright rectangles, and maps places in these back to the picture
+// (dptr/photo/rectify.py). Points are [x, y].
 
 import { cut, extend } from "./picture.js";
 import { reduce } from "./resize.js";
 import { round } from "./sizes.js";
 
-const MAX_SIDE = 4096; // pixels of a crop
-const OVERSIZE = 2; // times the side of a crop that its part of the picture may have before it is shrunk first
+const MAX_SIDE = 4096; // pixels; the longest side of a crop
+const OVERSIZE = 2; // a part of the picture larger than this many times the crop is averaged down first
 
-// Mean width and height of a box, along its text and across it.
+// The mean width (along the text) and the mean height of a box.
 export function sideLengths(box) {
   const lengths = box.map(([x, y], index) => Math.hypot(box[(index + 1) % 4][0] - x, box[(index + 1) % 4][1] - y));
   return [(lengths[0] + lengths[2]) / 2, (lengths[1] + lengths[3]) / 2];
 }
 
-// A box that begins earlier and ends later by so many pixels.
-export function lengthen(box, beside) {
+// The box, longer by a number of pixels at both ends of its text.
+export function lengthen(box, margin) {
   const step = (from, to) => {
     const [x, y] = [to[0] - from[0], to[1] - from[1]];
     const length = Math.max(Math.hypot(x, y), 1e-6);
-    return [(beside * x) / length, (beside * y) / length];
+    return [(margin * x) / length, (margin * y) / length];
   };
   const [above, below] = [step(box[0], box[1]), step(box[3], box[2])];
   const moves = [[above, -1], [above, 1], [below, 1], [below, -1]];
@@ -28,7 +29,8 @@ export function lengthen(box, beside) {
   });
 }
 
-// A rectangle of a straightened box, as fractions of its sides, as a quadrilateral in the picture.
+// The quadrilateral in the picture that corresponds to a rectangle in the rectified box. left, top, right, bottom:
+// fractions of the box's sides
 export function locate(box, left, top, right, bottom) {
   const m = homography([[0, 0], [1, 0], [1, 1], [0, 1]], box);
   return [[left, top], [right, top], [right, bottom], [left, bottom]].map(([x, y]) => {
@@ -37,7 +39,8 @@ export function locate(box, left, top, right, bottom) {
   });
 }
 
-// The projective map that takes four points to four others: its first eight numbers, the ninth is 1.
+// The projective map from four points to four others: its first eight coefficients; the ninth is 1. Solves the linear
+// equations by Gauss-Jordan elimination with pivoting.
 function homography(source, target) {
   const rows = source.flatMap(([x, y], index) => {
     const [u, v] = target[index];
@@ -56,7 +59,7 @@ function homography(source, target) {
   return rows.map((row, index) => row[8] / row[index]);
 }
 
-// The box as a rectangle of about its size; what lies outside the picture repeats its edge.
+// The box as an upright picture of about its size. Outside the picture, its edge is repeated.
 export function rectify(picture, box) {
   const [width, height] = sideLengths(box).map((side) => Math.max(1, round(side)));
   const scale = Math.min(1, MAX_SIDE / Math.max(width, height));
@@ -77,7 +80,8 @@ export function rectify(picture, box) {
   return transform(extend(part, ...beyond), ...size, homography(frame, target));
 }
 
-// As Pillow's PERSPECTIVE with its bicubic filter: black outside, cut off after the point.
+// A projective transform as Pillow's PERSPECTIVE with the bicubic filter: black outside the picture, and values are
+// truncated. m: coefficients from output to input
 export function transform({ width, height, data }, wide, high, m) {
   const result = new Uint8Array(wide * high * 3);
   const cubic = (a, b, c, d, t) => b + t * (c - a + t * (2 * (a - b) + c - d + t * (b - a - c + d)));

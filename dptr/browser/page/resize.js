@@ -1,5 +1,5 @@
-// Resizing as Pillow does it, to the bit: separable filters with weights of 22 bits, and averages of whole blocks.
-// A canvas resizes otherwise, and a recognizer then reads other pixels than those it was measured with.
+// Resizing, bit for bit as in Pillow: separable filters with weights of 22 bits, and averages of whole blocks. A canvas
+// resizes differently, so that a recognizer would get other pixels than those it was evaluated with.
 
 const BITS = 22;
 
@@ -14,15 +14,17 @@ export const BICUBIC = {
   },
 };
 
-// picture: { width, height, data: RGB bytes }; span: the part of it from the top left corner that is resized.
-// Rounding comes after each pass, so their order matters; that of Pillow 13 was found by comparing sizes.
+// picture: { width, height, data: RGB bytes }; span: width and height of the part, at the top left corner, that is
+// resized. Each pass rounds, so the order of the passes matters. The order of Pillow 13 was determined by comparing
+// sizes.
 export function resize(picture, width, height, filter = BICUBIC, span = [picture.width, picture.height]) {
   const across = (from) => (width === from.width && span[0] === from.width ? from : resizeRows(from, width, filter, span[0]));
   const down = (from) => (height === from.height && span[1] === from.height ? from : resizeColumns(from, height, filter, span[1]));
-  const less = [picture.width - width, picture.height - height];
-  return less[1] > 0 && less[1] > 2 * less[0] ? across(down(picture)) : down(across(picture));
+  const shrinkage = [picture.width - width, picture.height - height];
+  return shrinkage[1] > 0 && shrinkage[1] > 2 * shrinkage[0] ? across(down(picture)) : down(across(picture));
 }
 
+// The weights of a filter, for each of the wanted output places: first input place, number of inputs, and the weights.
 function weights(size, span, wanted, filter) {
   const scale = span / wanted;
   const stretch = Math.max(scale, 1);
@@ -35,11 +37,11 @@ function weights(size, span, wanted, filter) {
     const center = (place + 0.5) * scale;
     const low = Math.max(Math.trunc(center - support + 0.5), 0);
     const high = Math.min(Math.trunc(center + support + 0.5), size);
-    const own = Array.from({ length: high - low }, (_, index) => filter.weigh((index + low - center + 0.5) / stretch));
-    const sum = own.reduce((total, weight) => total + weight, 0) || 1;
+    const filterWeights = Array.from({ length: high - low }, (_, index) => filter.weigh((index + low - center + 0.5) / stretch));
+    const sum = filterWeights.reduce((total, weight) => total + weight, 0) || 1;
     first[place] = low;
     count[place] = high - low;
-    own.forEach((weight, index) => {
+    filterWeights.forEach((weight, index) => {
       const scaled = (weight / sum) * 2 ** BITS;
       values[place * taps + index] = Math.trunc(scaled + (scaled < 0 ? -0.5 : 0.5));
     });
@@ -90,7 +92,7 @@ function resizeColumns({ width, height, data }, wanted, filter, span) {
   return { width, height: wanted, data: result };
 }
 
-// Averages of blocks of `across` x `down` pixels; those at the right and at the bottom may be smaller.
+// Averages blocks of `across` x `down` pixels. Blocks at the right and at the bottom edge may be smaller.
 export function reduce(picture, across, down) {
   const { width, height, data } = picture;
   if (across === 1 && down === 1) return picture;
@@ -116,7 +118,7 @@ export function reduce(picture, across, down) {
   return { width: wide, height: high, data: result };
 }
 
-// Bilinear, of large pictures after an average (Pillow's `reducing_gap=3`).
+// Resizes bilinearly; large pictures are averaged down first (as Pillow's `reducing_gap=3`).
 export function shrink(picture, width, height) {
   const across = Math.trunc(picture.width / width / 3) || 1;
   const down = Math.trunc(picture.height / height / 3) || 1;

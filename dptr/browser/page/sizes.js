@@ -1,11 +1,11 @@
-// The size of the crop that a picture is read in: that whose shape is nearest to its own (dptr/utils/sizes.py).
+// Chooses the size in which the recognizer reads a picture: the one of the closest aspect ratio (dptr/utils/sizes.py).
 
 import { reduce, resize } from "./resize.js";
 
-const WIDTH_STEP = 32; // pixels between one width and the next
-const SHORTENED = 256; // times the side of a crop: a longer side is averaged down before it is resized
+const WIDTH_STEP = 32; // pixels between consecutive widths
+const SHORTENED = 256; // a side longer than this many times the crop's is averaged down before the resizing
 
-// As Python rounds: halves to the even number.
+// Rounds as Python does: halves to the even number.
 export function round(value) {
   const below = Math.floor(value);
   if (value - below !== 0.5) return Math.round(value);
@@ -13,12 +13,12 @@ export function round(value) {
 }
 
 export class Sizes {
-  // of: the metadata of a model: height, width, widest, and sizes, further pairs of height and width
+  // The parameter is the metadata of a model. widest: the largest width; sizes: additional pairs [height, width]
   constructor({ height, width, widest = 0, sizes = [] }) {
     Object.assign(this, { height, width, widest: Math.max(widest, width), sizes });
   }
 
-  // [height, width] for a picture of that width / height
+  // The size [height, width] for a picture. aspect: its width / height
   choose(aspect) {
     const steps = round((this.height * aspect - this.width) / WIDTH_STEP);
     const width = Math.min(Math.max(this.width + steps * WIDTH_STEP, this.width), this.widest);
@@ -29,7 +29,7 @@ export class Sizes {
     return best;
   }
 
-  // width / height of the longest crop
+  // The width / height of the longest crop.
   get longest() {
     return Math.max(this.widest / this.height, ...this.sizes.map(([height, width]) => width / height));
   }

@@ -1,16 +1,17 @@
-// Where a line of text is white: how likely each column is of no word (dptr/photo/spaces.py).
+// Finds the blank columns of a line of text: a network gives the probability that a column belongs to no word
+// (dptr/photo/spaces.py).
 
 import { openSession } from "./recognizer.js";
 import { resize } from "./resize.js";
 import { round } from "./sizes.js";
 
-const HEIGHT = 32; // pixels of the lines that the network reads
-const COLUMNS = 16; // that it gives for a stretch as wide as the line is high
-const WIDTH_STEP = 16; // pixels; widths are multiples of it
+const HEIGHT = 32; // pixels; the height of the network's input
+const COLUMNS = 16; // columns of the output for a width equal to the height of the line
+const WIDTH_STEP = 16; // pixels; the width of the input is a multiple of it
 const MAX_WIDTH = 4096; // pixels; longer lines are squeezed
-const FLAT = 0.15; // deviation of a column's pixels, of the line's, below which nothing is in it
+const FLAT = 0.15; // standard deviation of a column, relative to the line's, below which the column is flat
 const SURELY = 0.995; // probability of blank in flat stretches wider than half the height
-const CONTRAST = 4; // gray levels added to a line's deviation, so that empty ones stay empty
+const CONTRAST = 4; // gray levels added to a line's standard deviation, so that an empty line stays empty
 
 export class SpaceFinder {
   static async open(ort, bytes) {
@@ -21,7 +22,8 @@ export class SpaceFinder {
     Object.assign(this, { ort, session });
   }
 
-  // { blank, edges, height }: probabilities of its columns from left to right, and how many columns it is high
+  // Returns { blank, edges, height }: for the columns of a line, from left to right, the probabilities that the column
+  // is blank and that a letter ends there; and the height of the line in columns.
   async find(line) {
     const width = Math.min(Math.max(1, round((HEIGHT * line.width) / (line.height * WIDTH_STEP))) * WIDTH_STEP, MAX_WIDTH);
     const pixels = normalize(resize(line, width, HEIGHT));
@@ -34,6 +36,7 @@ export class SpaceFinder {
   }
 }
 
+// The mean and the standard deviation.
 function deviation(values) {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   return [mean, Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length)];
@@ -45,7 +48,7 @@ function normalize({ data, width, height }) {
   return Float32Array.from({ length: 3 * plane }, (_, at) => (data[(at % plane) * 3 + Math.floor(at / plane)] - mean) / (spread + CONTRAST));
 }
 
-// The columns of stretches wider than half the height in which no column changes from top to bottom.
+// Whether each column is in a stretch of flat columns that is wider than half the height.
 function wideFlat(pixels, width) {
   const step = HEIGHT / COLUMNS;
   const flat = Array.from({ length: width / step }, (_, column) => {

@@ -1,28 +1,29 @@
-// Lines to words: which gaps between letters are spaces, decided by what is read on either side (dptr/photo/split.py).
-// A span is [first, last]: a word as the numbers of its pieces, which lie between gaps.
+// Splits lines into words: chooses which gaps are spaces by the confidence of the readings on either side
+// (dptr/photo/split.py). The gaps cut a line into pieces. A span is [first, last]: the pieces of a word.
 
 import { alignCharacters } from "./align.js";
 import { needsReordering, visualOrder } from "./direction.js";
 import { round } from "./sizes.js";
 
-const EAGERNESS = 1.4; // log odds for a space, added to those that the columns say
-const WEIGHT = 0.6; // exponent of the confidences of words, beside the probabilities of gaps
-const CERTAIN = 0.97; // probability of a space from which on no word runs across it
-const POSSIBLE = 0.01; // probability, of a column, below which it is of no gap
-export const LONGEST = 12; // heights of a line that a word is long at most, unless the recognizer reads longer ones
-const MOST_INNER = 5; // gaps that a word may run across
-const LINE_ODDS = 3; // log odds for a space that a reading of the whole line adds, or takes off, times its confidence
-const NEAR = 0.15; // of the height, that the middle of a space may be outside of its gap
-const WORST = 1e-4; // confidence below which readings are equally bad
+const EAGERNESS = 1.4; // log odds for a space, added to those of the columns
+const WEIGHT = 0.6; // exponent of the confidences of words, relative to the probabilities of gaps
+const CERTAIN = 0.97; // probability of a space from which no word extends across the gap
+const POSSIBLE = 0.01; // probability of blank up to which a column is in no gap
+export const LONGEST = 12; // heights of a line; the longest word, unless the recognizer reads longer ones
+const MOST_INNER = 5; // gaps inside a word, at most
+const LINE_ODDS = 3; // log odds that a reading of the whole line adds or subtracts for a space, times its probability
+const NEAR = 0.15; // heights of the line by which the middle of a space may lie outside its gap
+const WORST = 1e-4; // lowest confidence that counts; lower ones count as this
 
 const probable = (value) => Math.min(Math.max(value, 1e-3), 1 - 1e-3);
 
-// Where a word begins and ends, as fractions of the line's width.
+// The left and the right end of a span, as fractions of the line's width.
 export function bounds(gaps, [first, last]) {
   return [gaps.pieces[first][0], gaps.pieces[last][1]];
 }
 
-// Cuts a line where a space may be: pieces as fractions of its width, and how likely the gap after each is a space.
+// Cuts a line at its possible spaces. Returns { pieces, spaces }: the ends of each piece as fractions of the line's
+// width, and the probability that the gap after each piece, except the last, is a space.
 export function findGaps(blank, height) {
   const first = blank.findIndex((value) => value < 0.5);
   if (first < 0) return { pieces: [[0, 1]], spaces: [] };
@@ -49,7 +50,7 @@ export function findGaps(blank, height) {
   return { pieces, spaces: likely.map((gap) => gap.space) };
 }
 
-// Without the pieces at either end whose middle is outside; all of them if none is inside.
+// Removes the pieces at either end whose middle lies outside left to right; keeps all if none is inside.
 export function keepInner(gaps, left, right) {
   const inside = ([begin, end]) => left <= (begin + end) / 2 && (begin + end) / 2 <= right;
   const [first, last] = [gaps.pieces.findIndex(inside), gaps.pieces.findLastIndex(inside)];
@@ -57,42 +58,42 @@ export function keepInner(gaps, left, right) {
   return { pieces: gaps.pieces.slice(first, last + 1), spaces: gaps.spaces.slice(first, last) };
 }
 
-// The gaps, more likely spaces where a reading of the whole line has one, and less where it has none.
+// The gaps with changed probabilities: higher where a reading of the whole line has a space, and lower elsewhere.
 export function weighSpaces(gaps, columns, reading, line) {
   const [left, right] = bounds(gaps, [0, gaps.pieces.length - 1]);
   const characters = visualOrder([...reading.text.trim()], line).map(({ character }) => character);
   const spots = alignCharacters(characters, columns, left, right);
   const near = (NEAR * columns.height) / columns.blank.length;
-  const read = spots.filter((_, index) => characters[index] === " ").map(([begin, end]) => (begin + end) / 2);
+  const spaceMiddles = spots.filter((_, index) => characters[index] === " ").map(([begin, end]) => (begin + end) / 2);
   const spaces = gaps.spaces.map((probability, index) => {
     const [begin, end] = [gaps.pieces[index][1] - near, gaps.pieces[index + 1][0] + near];
-    const sign = read.some((middle) => begin <= middle && middle <= end) ? 1 : -1;
+    const sign = spaceMiddles.some((middle) => begin <= middle && middle <= end) ? 1 : -1;
     const odds = Math.log(probability / (1 - probability)) + sign * LINE_ODDS * reading.product;
     return probable(1 / (1 + Math.exp(-odds)));
   });
   return { pieces: gaps.pieces, spaces };
 }
 
-// The words of a reading with spaces (partOf), as they stand from left to right; those without leftward letters are
-// spelled as they stand, too.
+// The words of a reading with spaces, each from partOf, as they stand from left to right. The characters of a word
+// without letters that run from right to left are in this order too.
 export function splitReading(reading, line) {
   const order = visualOrder(reading.characters.map(([character]) => character), line);
-  const words = [[]]; // of each the ranks of its characters
+  const words = [[]]; // for each word, the visual positions of its characters
   reading.characters.forEach(([character], index) => {
     if (character === " ") words.push([]);
     else words.at(-1).push(order.findIndex((each) => each.index === index));
   });
-  const read = words.filter((ranks) => ranks.length);
-  read.sort((one, other) => Math.min(...one) - Math.min(...other));
-  return read.map((ranks) => {
-    const own = ranks.map((rank) => reading.characters[order[rank].index]);
-    if (needsReordering(own.map(([character]) => character))) return partOf(reading, own);
+  const wordRanks = words.filter((ranks) => ranks.length);
+  wordRanks.sort((one, other) => Math.min(...one) - Math.min(...other));
+  return wordRanks.map((ranks) => {
+    const characters = ranks.map((rank) => reading.characters[order[rank].index]);
+    if (needsReordering(characters.map(([character]) => character))) return partOf(reading, characters);
     const shown = ranks.toSorted((one, other) => one - other).map((rank) => order[rank]);
     return partOf(reading, shown.map(({ index, character }) => [character, reading.characters[index][1]]));
   });
 }
 
-// Some neighboring characters as a reading of their own (Prediction.part in dptr/inference/prediction.py).
+// Consecutive characters of a reading, as a separate reading (Prediction.part in dptr/inference/prediction.py).
 export function partOf(reading, characters) {
   const product = characters.reduce((value, [, probability]) => value * probability, 1);
   const inside = reading.product > 0 && reading.product < 1 && product > 0;
@@ -101,8 +102,8 @@ export function partOf(reading, characters) {
   return { ...reading, characters, text, confidence: reading.confidence ** share, product };
 }
 
-// The spans to read: every single piece, and neighbors that no certain space parts; aspect: width / height of the line;
-// longest: that of a word.
+// The spans to read: every single piece, and consecutive pieces without a certain space between them. aspect: width /
+// height of the line; longest: the same of a word, at most
 export function possibleWords(gaps, aspect, longest) {
   const spans = [];
   gaps.pieces.forEach((_, first) => {
@@ -115,18 +116,19 @@ export function possibleWords(gaps, aspect, longest) {
   return spans;
 }
 
-// The way to split a line that is worth most; confidence: of what is read in a span, undefined for one not to be read.
+// The best way to split a line, by dynamic programming: the spans of its words. confidence(span): the confidence of the
+// reading of a span, undefined for a span that is not read
 export function chooseWords(gaps, confidence) {
   const across = [0];
-  for (const space of gaps.spaces) across.push(across.at(-1) + Math.log1p(-space)); // running across the first gaps
+  for (const space of gaps.spaces) across.push(across.at(-1) + Math.log1p(-space)); // log probability that the first gaps are no spaces
   const best = [{ worth: 0, words: [] }];
   for (let last = 0; last < gaps.pieces.length; last += 1) {
     let chosen = null;
     for (let first = 0; first <= last; first += 1) {
-      const sure = confidence([first, last]);
-      if (sure === undefined) continue;
+      const probability = confidence([first, last]);
+      if (probability === undefined) continue;
       const worth =
-        best[first].worth + WEIGHT * Math.log(Math.max(sure, WORST)) + (across[last] - across[first]) +
+        best[first].worth + WEIGHT * Math.log(Math.max(probability, WORST)) + (across[last] - across[first]) +
         (first ? Math.log(gaps.spaces[first - 1]) : 0);
       if (!chosen || worth > chosen.worth) chosen = { worth, words: [...best[first].words, [first, last]] };
     }

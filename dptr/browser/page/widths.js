@@ -1,9 +1,9 @@
-// How wide characters are beside each other in common fonts, about; 1 is a usual letter (dptr/photo/widths.py).
+// Approximate relative widths of characters in common fonts; 1 is a usual letter (dptr/photo/widths.py).
 
 import { isWide, takesNoRoom } from "./script.js";
 
 const [USUAL, WIDE] = [1, 1.4];
-const MORE = 0.5; // of each further character of a cluster that takes room: half forms, vowel signs
+const MORE = 0.5; // width of each further character in a cluster that takes width, such as half forms and vowel signs
 const WIDTHS = table(
   ["ijl1I!|.,:;'`\"()[]{}ftr-/\\", 0.5],
   ["mwMW@%&", WIDE],
@@ -11,7 +11,7 @@ const WIDTHS = table(
   ["זנג", 0.75],
   ["ש", WIDE],
 );
-// Arabic letters alone, or as the last of those that are joined; and where the next letter is joined to them.
+// Arabic letters: ENDING alone or at the end of joined letters, JOINED before a letter that is joined to them.
 const ENDING = table(
   ["اأإآٱ", 0.7],
   ["معغجچحخے", 1.4],
@@ -32,7 +32,7 @@ function table(...rows) {
   return new Map(rows.flatMap(([characters, width]) => [...characters].map((character) => [character, width])));
 }
 
-// The widths of grapheme clusters that follow each other from left to right.
+// The widths of consecutive grapheme clusters, from left to right.
 export function measureWidths(clusters) {
   return clusters.map((cluster, index) => measure(cluster, clusters[index - 1] ?? ""));
 }
@@ -44,7 +44,7 @@ function measure(cluster, before) {
   return (WIDTHS.get(letter) ?? ENDING.get(letter) ?? (isWide(letter) ? WIDE : USUAL)) + more;
 }
 
-// Whether a cluster joins a letter to its right.
+// Whether a cluster is joined to a letter on its right.
 function isJoined(cluster) {
   return /^(?!ء)(?=\p{L})\p{Script=Arabic}/u.test(cluster);
 }

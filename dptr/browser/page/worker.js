@@ -1,17 +1,17 @@
-// The work, in a thread of its own: loads what is needed, once, and reads one picture after the other.
+// The worker thread: loads the runtime and the models once, and reads one picture after the other.
 
 import { asPage } from "./crop.js";
 import { openPicture } from "./picture.js";
 import { Recognizer } from "./recognizer.js";
 
-const HOME = new URL("../", import.meta.url); // of the page
-const THREADS = 4; // at most; browsers allow several only where the server isolates the page
+const HOME = new URL("../", import.meta.url); // the page's folder
+const THREADS = 4; // at most; browsers allow several threads only if the page is cross-origin isolated
 const RUNTIME = "runtime/ort-wasm-simd-threaded";
 
 let last = Promise.resolve();
-const opened = new Map(); // promises by name
+const opened = new Map(); // name -> promise
 
-// data: { id, blob, mode: "photograph" | "crop", sizes: bytes of the files of the page, by path }
+// data: { id, blob, mode: "photograph" | "crop", sizes: the size in bytes of each file of the page, by path }
 self.addEventListener("message", ({ data }) => {
   last = last.then(() => answer(data));
 });
@@ -23,16 +23,16 @@ async function answer({ id, blob, mode, sizes }) {
     const recognizer = await once("recognizer", () => openRecognizer(load));
     const ocr = mode === "photograph" && (await once("ocr", () => openOcr(load, recognizer)));
     tell("Reading …");
-    const begun = performance.now();
+    const started = performance.now();
     const picture = await openPicture(blob);
     const page = ocr ? await ocr.read(picture, tell) : asPage(picture, await recognizer.readWord(picture));
-    self.postMessage({ id, page, seconds: (performance.now() - begun) / 1000 });
+    self.postMessage({ id, page, seconds: (performance.now() - started) / 1000 });
   } catch (error) {
     self.postMessage({ id, error: error.message || String(error) });
   }
 }
 
-// What failed to open is tried again with the next picture.
+// Opens something once. If it fails, the next picture tries again.
 function once(name, open) {
   if (!opened.has(name)) opened.set(name, open().catch((error) => (opened.delete(name), Promise.reject(error))));
   return opened.get(name);
@@ -56,15 +56,15 @@ async function openRuntime(load) {
   return ort;
 }
 
-// Loads a file of the page, and says how far it is.
+// Returns a function that loads a file of the page by its path, and reports the progress to tell.
 function loader(sizes, tell) {
   return async (path) => {
     const failed = (why) => new Error(`${path} could not be loaded (${why}). Check the connection, and try again.`);
-    const answered = await fetch(new URL(path, HOME)).catch((error) => Promise.reject(failed(error.message)));
-    if (!answered.ok) throw failed(answered.status);
+    const response = await fetch(new URL(path, HOME)).catch((error) => Promise.reject(failed(error.message)));
+    if (!response.ok) throw failed(response.status);
     const bytes = new Uint8Array(sizes[path]);
     let at = 0;
-    for (const reader = answered.body.getReader(); ; ) {
+    for (const reader = response.body.getReader(); ; ) {
       const { done, value } = await reader.read().catch((error) => Promise.reject(failed(error.message)));
       if (done) break;
       if (at + value.length > bytes.length) throw failed("another size than expected");

@@ -1,4 +1,4 @@
-// What the page asks the server. Paths are relative, so that it also works below a path of a proxy.
+// Requests to the server. Paths are relative, so that the page also works behind a proxy that adds a path prefix.
 
 const TOKEN = "dptr-token";
 
@@ -6,8 +6,8 @@ export class Refused extends Error {
   constructor(status, message, wait, told = {}) {
     super(message);
     this.status = status;
-    this.wait = wait; // seconds after which it is worth another try
-    this.told = told; // all that the server said
+    this.wait = wait; // seconds, from Retry-After; 0 or undefined without it
+    this.told = told; // the JSON body of the response
   }
 }
 
@@ -15,7 +15,7 @@ export function keepToken(token) {
   sessionStorage.setItem(TOKEN, token);
 }
 
-// body: a form, or an object that is sent as JSON
+// Sends GET, or POST with a body: a form, or an object that is sent as JSON. Returns the response; throws Refused.
 export async function ask(path, body) {
   const token = sessionStorage.getItem(TOKEN);
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
@@ -23,26 +23,26 @@ export async function ask(path, body) {
     headers["Content-Type"] = "application/json";
     body = JSON.stringify(body);
   }
-  let answer;
+  let response;
   try {
-    // what is small is sent to its end even where the page is closed meanwhile
+    // With keepalive, the browser sends a small body completely even if the page is closed meanwhile.
     const keepalive = typeof body === "string" && body.length < 50_000;
-    answer = await fetch(path, body ? { method: "POST", body, headers, keepalive } : { headers });
+    response = await fetch(path, body ? { method: "POST", body, headers, keepalive } : { headers });
   } catch {
     throw new Refused(0, "The server does not answer. Is it still running?");
   }
-  if (!answer.ok) {
-    const told = await answer.json().catch(() => ({}));
-    throw new Refused(answer.status, told.error || `The server answers ${answer.status}.`, Number(answer.headers.get("Retry-After")), told);
+  if (!response.ok) {
+    const told = await response.json().catch(() => ({}));
+    throw new Refused(response.status, told.error || `The server answers ${response.status}.`, Number(response.headers.get("Retry-After")), told);
   }
-  return answer;
+  return response;
 }
 
 export async function loadModels() {
   return (await ask("v1/models")).json();
 }
 
-// files: of the page; fields: of /v1/ocr. Waits and tries again while the server is busy.
+// Posts files to /v1/ocr with its fields. While the server is busy, waits and tries again, 20 times at most.
 export async function ocr(files, fields) {
   const form = new FormData();
   for (const file of files) form.append("files", file, file.name || "pasted.png");

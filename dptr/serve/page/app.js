@@ -1,18 +1,18 @@
-// Files in, pages out: what is read with which options, and what becomes of it.
+// The main page: sends files to the server with the chosen options, and saves the results.
 
 import { Refused, keepToken, loadModels, ocr } from "./api.js";
 import { desk, least, readAgain, readItems, render, startDesk, sureOf, textOfAll } from "./desk.js";
 import { get, press, saveAs, toast } from "./parts.js";
 
-const SHOWN = ["image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/avif"]; // by browsers
+const SHOWN = ["image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/avif"]; // types that browsers display
 const NAMES = { text: "txt", json: "json", hocr: "hocr", pdf: "pdf" };
-const AT_ONCE = 2; // files that are sent at the same time
+const AT_ONCE = 2; // requests in progress at the same time
 
 let running = 0;
 const AUTO = { code: "auto", name: "By the script that it shows" };
 let served = { models: [], languages: [], patterns: [], limits: {} };
 let wanted = { model: "", language: "", pattern: "", lexicon: "" };
-let locked = false; // until there is a valid token
+let locked = false; // whether the server waits for a valid token
 
 // --- reading --------------------------------------------------------------------------------------------------------
 
@@ -31,7 +31,7 @@ function proceed() {
 async function read(item, round) {
   item.state = "reading";
   render();
-  const begun = performance.now();
+  const started = performance.now();
   let pages = [];
   let errors = [];
   try {
@@ -46,18 +46,18 @@ async function read(item, round) {
     if (!(error instanceof Refused)) throw error;
     errors = [{ error: error.message }];
   }
-  const place = desk.items.indexOf(item);
-  if (round !== desk.round || place < 0) return;
-  const seconds = (performance.now() - begun) / 1000;
-  const found = pages.map((page) => ({
+  const index = desk.items.indexOf(item);
+  if (round !== desk.round || index < 0) return;
+  const seconds = (performance.now() - started) / 1000;
+  const items = pages.map((page) => ({
     ...item, page, state: "read", number: page.page, seconds, url: page.picture || item.url,
     name: pages.length + errors.length > 1 ? `${item.name}, page ${page.page}` : item.name,
   }));
   for (const page of pages) delete page.picture;
-  for (const { error, page } of errors) found.push({ ...item, state: "failed", error, number: page || 0 });
-  found.sort((one, other) => one.number - other.number);
-  desk.items.splice(place, 1, ...found);
-  if (desk.current > place) desk.current += found.length - 1;
+  for (const { error, page } of errors) items.push({ ...item, state: "failed", error, number: page || 0 });
+  items.sort((one, other) => one.number - other.number);
+  desk.items.splice(index, 1, ...items);
+  if (desk.current > index) desk.current += items.length - 1;
   render();
 }
 
@@ -160,7 +160,7 @@ async function start() {
   proceed();
 }
 
-// --- what is pressed ------------------------------------------------------------------------------------------------
+// --- events ---------------------------------------------------------------------------------------------------------
 
 function showChosen() {
   const language = findLanguage(wanted.language)?.name;

@@ -1,5 +1,5 @@
-// The pictures that were taken, and what was read in them: shared by the page of the server and the one without.
-// A page says what it does itself by startDesk.
+// The list of pictures and their results, shared by the page of the server and the page that reads in the browser.
+// Each page passes its own functions to startDesk.
 
 import { keepSure } from "./page.js";
 import { copyText, get, press, make, takeChosen, takeDropped, toast } from "./parts.js";
@@ -7,16 +7,17 @@ import { drawSample } from "./sample.js";
 import { resizeBy, show, toggleBoxes } from "./view.js";
 
 // items: { file, url, name, number, state: "waiting" | "reading" | "read" | "failed", page, error, seconds }
-// round: what was asked for in an earlier one is dropped
+// round: counts how often the list was cleared or read anew; results of an earlier round are dropped
 export const desk = { items: [], current: 0, round: 0 };
 
-// place(file): the address of its picture, "" = unknown; proceed(): reads what waits; shown(item): whatever else shows it;
-// join: what stands between the texts of two pages; save(style)
-let own = { place: () => "", proceed() {}, shown() {}, join: () => "\n\n", save() {} };
+// place(file): the URL of its picture, "" = unknown; proceed(): reads the waiting items; shown(item): called after an
+// item was shown, and with null before; join(): the separator between the texts of two pages; save(style): saves the
+// results
+let page = { place: () => "", proceed() {}, shown() {}, join: () => "\n\n", save() {} };
 
 // --- taking files ---------------------------------------------------------------------------------------------------
 
-const enter = (file) => ({ file, name: file.name || "pasted picture", number: 1, url: own.place(file), state: "waiting" });
+const enter = (file) => ({ file, name: file.name || "pasted picture", number: 1, url: page.place(file), state: "waiting" });
 
 export function take(files) {
   const added = [...files].map(enter);
@@ -24,7 +25,7 @@ export function take(files) {
   desk.current = desk.items.length;
   desk.items.push(...added);
   render();
-  own.proceed();
+  page.proceed();
 }
 
 function clear() {
@@ -35,15 +36,15 @@ function clear() {
   render();
 }
 
-// Read all files anew.
+// Reads all files again.
 export function readAgain() {
   desk.round += 1;
-  const seen = desk.items[desk.current]?.file;
+  const currentFile = desk.items[desk.current]?.file;
   const files = new Map(desk.items.map((item) => [item.file, item.url]));
-  desk.items = [...files].map(([file, url]) => ({ ...enter(file), url: url.startsWith("blob:") ? url : own.place(file) }));
-  desk.current = Math.max(0, desk.items.findIndex((item) => item.file === seen));
+  desk.items = [...files].map(([file, url]) => ({ ...enter(file), url: url.startsWith("blob:") ? url : page.place(file) }));
+  desk.current = Math.max(0, desk.items.findIndex((item) => item.file === currentFile));
   render();
-  own.proceed();
+  page.proceed();
 }
 
 // --- showing --------------------------------------------------------------------------------------------------------
@@ -54,13 +55,13 @@ export function render() {
   get("welcome").hidden = any;
   for (const id of ["work", "add", "clear"]) get(id).hidden = !any;
   document.body.classList.toggle("busy", any);
-  own.shown(null);
+  page.shown(null);
   if (!any) return;
   desk.current = Math.min(desk.current, items.length - 1);
   renderStrip();
   const item = items[desk.current];
   show(item, item.page && keepSure(item.page, least()));
-  own.shown(item);
+  page.shown(item);
   for (const id of ["copy", "save"]) get(id).disabled = !readItems().length;
 }
 
@@ -98,9 +99,9 @@ export function setLeast(percent) {
 export const least = () => Number(get("least").value) / 100;
 export const readItems = () => desk.items.filter((item) => item.page);
 export const sureOf = (item) => keepSure(item.page, least());
-export const textOfAll = () => readItems().map((item) => sureOf(item).text).join(own.join());
+export const textOfAll = () => readItems().map((item) => sureOf(item).text).join(page.join());
 
-// --- what is pressed ------------------------------------------------------------------------------------------------
+// --- events ---------------------------------------------------------------------------------------------------------
 
 function openMenu(open) {
   get("saves").hidden = !open;
@@ -108,7 +109,7 @@ function openMenu(open) {
   if (open) get("saves").firstElementChild.focus();
 }
 
-function steer(event) {
+function moveInMenu(event) {
   const list = [...get("saves").children];
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (step) {
@@ -133,7 +134,7 @@ function shortcut(event) {
 }
 
 export function startDesk(functions) {
-  own = { ...own, ...functions };
+  page = { ...page, ...functions };
   press("choose", () => get("files").click());
   press("add", () => get("files").click());
   press("photograph", () => get("camera").click());
@@ -148,10 +149,10 @@ export function startDesk(functions) {
   for (const button of get("saves").children) {
     button.addEventListener("click", () => {
       openMenu(false);
-      own.save(button.dataset.style);
+      page.save(button.dataset.style);
     });
   }
-  get("saves").addEventListener("keydown", steer);
+  get("saves").addEventListener("keydown", moveInMenu);
   get("least").addEventListener("input", () => {
     setLeast(get("least").value);
     render();

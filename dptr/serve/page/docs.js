@@ -1,4 +1,4 @@
-// The description of the API (openapi.json), as a page.
+// The page with the documentation of the API, made from openapi.json.
 
 const make = (tag, properties = {}, ...children) => {
   const element = Object.assign(document.createElement(tag), properties);

@@ -1,11 +1,12 @@
-// Pictures that are dropped or chosen: words are found in photographs, crops are taken as they are.
+// Adds pictures that the user drops or chooses. The server finds the words in photographs; a crop is one word.
 
 import { json } from "./label-queue.js";
 import { get, press, takeChosen, takeDropped, toast } from "./parts.js";
 
 let asCrops = false;
 
-// hasCrops(): whether the set is one of crops; told(summary) at each picture; token() if one is missing; done() at the end
+// hasCrops(): whether the label set consists of crops; told(summary): called after each picture; token(): called if the
+// server wants a token; done(): called at the end
 export function startAdding({ hasCrops, told, token, done }) {
   const pick = (crops) => {
     asCrops = crops;

@@ -1,9 +1,9 @@
-// Boxes over a picture: one can be changed, others chosen, and a new one drawn, by mouse, by touch, and by keyboard.
+// Boxes over a picture. By mouse, touch, or keyboard, the user changes one box, chooses another, or draws a new one.
 
 const SVG = "http://www.w3.org/2000/svg";
-const RADIUS = matchMedia("(pointer: coarse)").matches ? 11 : 7; // of a corner, in pixels of the screen
-const LEAST = 6; // pixels of the screen that a drawn box has at least on each side
-const REST = 700; // milliseconds after the last key until a box that keys have changed is saved
+const RADIUS = matchMedia("(pointer: coarse)").matches ? 11 : 7; // radius of a corner's handle, in pixels of the screen
+const LEAST = 6; // shortest side of a drawn box, in pixels of the screen
+const REST = 700; // milliseconds after the last key press until a changed box is saved
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const draw = (tag, parent) => parent.appendChild(document.createElementNS(SVG, tag));
@@ -15,22 +15,23 @@ function bounds(outline) {
   return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
 }
 
-// stage: an element that can have the focus; changed(outline): called when the box that is held was changed
-// drawn(outline): when a new one was drawn; chosen(index): when another one is pressed, -1 = none. Without 'drawn' none is.
+// stage: a focusable element that shows the picture; changed(outline): called when the user has changed the box;
+// drawn(outline): called when the user has drawn a new box, null = drawing is off; chosen(index): called when the user
+// clicks another box, -1 = none
 export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
   let shown = null; // { frame: [left, top, right, bottom], outline: [[x, y], ...] or null, others } in pixels of the photograph
   let sheet = null;
   let layer = null;
-  let held = null; // { kind: "corner" | "box" | "new", corner, from: [x, y], outline } while something is dragged
-  let fresh = null; // a box that keys draw, which is not read yet
+  let drag = null; // { kind: "corner" | "box" | "new", corner, from: [x, y], outline, other } while the pointer drags
+  let fresh = null; // a new box that the keyboard has begun, before Enter
   let zoom = 1;
-  let resting = 0;
-  let waits = null; // a box that keys have changed, until it is saved
-  const fingers = new Map(); // by pointer: [x, y] on the screen
+  let timer = 0;
+  let unsaved = null; // the outline changed by the keyboard, until it is saved
+  const fingers = new Map(); // pointer id -> [x, y] on the screen
 
   const size = () => [shown.frame[2] - shown.frame[0], shown.frame[3] - shown.frame[1]];
 
-  // others: [{ outline, kind }], kind: a class
+  // others: [{ outline, kind }], the other boxes; kind is a CSS class
   function show({ frame, outline, url, others = [] }) {
     forget();
     const same = sheet && stage.contains(sheet) && sheet.dataset.url === url;
@@ -50,25 +51,25 @@ export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
       polygon.setAttribute("points", other.outline.map((point) => point.join(",")).join(" "));
       polygon.dataset.index = index;
     });
-    if (outline) hold(outline);
+    if (outline) drawBox(outline);
     resize();
   }
 
   function forget() {
-    clearTimeout(resting);
-    [waits, fresh] = [null, null];
+    clearTimeout(timer);
+    [unsaved, fresh] = [null, null];
   }
 
-  // Save what keys have changed.
+  // Saves the box that the keyboard has changed.
   function flush() {
-    clearTimeout(resting);
-    const outline = waits;
-    waits = null;
-    if (outline && shown) settle(outline);
+    clearTimeout(timer);
+    const outline = unsaved;
+    unsaved = null;
+    if (outline && shown) saveOutline(outline);
   }
 
-  // Draw the box that can be changed.
-  function hold(outline) {
+  // Draws the box that can be changed.
+  function drawBox(outline) {
     for (const old of layer.querySelectorAll(".held, circle")) old.remove();
     draw("polygon", layer).setAttribute("class", "held");
     for (let corner = 0; corner < outline.length; corner += 1) draw("circle", layer).dataset.corner = corner;
@@ -104,7 +105,7 @@ export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
     });
   }
 
-  // Zoom about a place of the screen, the middle of what is seen without one; 0: all of it is seen.
+  // Zooms by a factor about a point of the screen, by default the center of the view. 0 = fit the picture to the view.
   function zoomBy(factor, at = null) {
     if (!shown) return;
     const view = stage.getBoundingClientRect();
@@ -124,29 +125,29 @@ export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
 
   const inside = ([x, y]) => [Math.min(Math.max(x, shown.frame[0]), shown.frame[2]), Math.min(Math.max(y, shown.frame[1]), shown.frame[3])];
 
-  function moved(event) {
+  function dragged(event) {
     const at = locate(event);
-    if (held.kind === "new") {
-      const [one, other] = [inside(held.from), inside(at)];
+    if (drag.kind === "new") {
+      const [one, other] = [inside(drag.from), inside(at)];
       return upright([Math.min(one[0], other[0]), Math.min(one[1], other[1])], [Math.max(one[0], other[0]), Math.max(one[1], other[1])]);
     }
-    const [dx, dy] = [at[0] - held.from[0], at[1] - held.from[1]];
-    return held.outline.map(([a, b], index) => (held.kind === "box" || held.corner === index ? [a + dx, b + dy] : [a, b]));
+    const [dx, dy] = [at[0] - drag.from[0], at[1] - drag.from[1]];
+    return drag.outline.map(([a, b], index) => (drag.kind === "box" || drag.corner === index ? [a + dx, b + dy] : [a, b]));
   }
 
   function drop() {
-    if (held?.kind === "new") for (const old of layer.querySelectorAll(".held, circle")) old.remove();
-    if (held && shown.outline) hold(shown.outline);
-    held = null;
+    if (drag?.kind === "new") for (const old of layer.querySelectorAll(".held, circle")) old.remove();
+    if (drag && shown.outline) drawBox(shown.outline);
+    drag = null;
     stage.classList.remove("moving");
   }
 
-  function settle(outline) {
+  function saveOutline(outline) {
     shown.outline = round(outline);
     changed(shown.outline);
   }
 
-  function finish(outline) {
+  function saveNew(outline) {
     const [left, top, right, bottom] = bounds(outline);
     if (Math.min(right - left, bottom - top) * scale() < LEAST) return false;
     shown.outline = round(outline);
@@ -157,7 +158,7 @@ export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
   stage.addEventListener("pointerdown", (event) => {
     if (!shown || event.button) return;
     fingers.set(event.pointerId, [event.clientX, event.clientY]);
-    if (fingers.size > 1) return drop(); // two fingers move and zoom
+    if (fingers.size > 1) return drop(); // two fingers pan and zoom
     const target = event.target.closest("circle, polygon.held");
     if (!target && (!drawn || !event.target.closest("svg"))) return;
     event.preventDefault();
@@ -165,7 +166,7 @@ export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
     stage.setPointerCapture(event.pointerId);
     const other = event.target.closest("polygon.other");
     const kind = !target ? "new" : target.dataset.corner === undefined ? "box" : "corner";
-    held = { kind, corner: Number(target?.dataset.corner), from: locate(event), outline: shown.outline, other: other ? Number(other.dataset.index) : -1 };
+    drag = { kind, corner: Number(target?.dataset.corner), from: locate(event), outline: shown.outline, other: other ? Number(other.dataset.index) : -1 };
     stage.classList.add("moving");
   });
   stage.addEventListener("pointermove", (event) => {
@@ -181,28 +182,28 @@ export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
       zoomBy(after / (before || 1), [u, v]);
       return;
     }
-    if (!held) return;
-    const outline = moved(event);
-    if (held.kind === "new" && !layer.querySelector(".held.new")) {
-      hold(outline);
+    if (!drag) return;
+    const outline = dragged(event);
+    if (drag.kind === "new" && !layer.querySelector(".held.new")) {
+      drawBox(outline);
       layer.querySelector(".held").classList.add("new");
     } else place(outline);
   });
   stage.addEventListener("pointerup", (event) => {
     const alone = fingers.size === 1;
     fingers.delete(event.pointerId);
-    if (!held || !alone) return;
-    const { kind, outline: before, other } = held;
-    const outline = moved(event);
+    if (!drag || !alone) return;
+    const { kind, outline: before, other } = drag;
+    const outline = dragged(event);
     drop();
     if (kind === "new") {
-      if (!finish(outline)) chosen(other);
+      if (!saveNew(outline)) chosen(other);
       return;
     }
     const still = outline.every((point, index) => point.every((value, axis) => Math.abs(value - before[index][axis]) < 0.2));
     if (still) return;
     place(outline);
-    settle(outline);
+    saveOutline(outline);
   });
   stage.addEventListener("pointercancel", (event) => {
     fingers.delete(event.pointerId);
@@ -214,7 +215,8 @@ export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
     zoomBy(Math.exp(-event.deltaY / 300), [event.clientX, event.clientY]);
   }, { passive: false });
 
-  // Arrow keys move the box, with Shift its right and lower side; with 'drawn', N begins a new one, and Enter reads it.
+  // Arrow keys move the box; with Shift they move its right and lower sides. If drawing is on, N begins a new box,
+  // Enter submits it, and Escape discards it.
   stage.addEventListener("keydown", (event) => {
     if (!shown || event.ctrlKey || event.metaKey || event.altKey) return;
     const step = KEYS[event.key];
@@ -227,9 +229,9 @@ export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
       const next = outline.map(([x, y]) => (event.shiftKey ? [left + (x - left) * grown[0], top + (y - top) * grown[1]] : [x + far * step[0], y + far * step[1]]));
       if (fresh) fresh = next;
       else {
-        shown.outline = waits = next;
-        clearTimeout(resting);
-        resting = setTimeout(flush, REST);
+        shown.outline = unsaved = next;
+        clearTimeout(timer);
+        timer = setTimeout(flush, REST);
       }
       place(next);
     } else if (drawn && event.key.toLowerCase() === "n") {
@@ -237,16 +239,16 @@ export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
       const [x, y] = locate({ clientX: view.left + view.width / 2, clientY: view.top + view.height / 2 });
       const [wide, high] = [60 / scale(), 22 / scale()];
       fresh = upright([x - wide, y - high], [x + wide, y + high]).map(inside);
-      hold(fresh);
+      drawBox(fresh);
       layer.querySelector(".held").classList.add("new");
     } else if (drawn && event.key === "Enter" && fresh) {
       const made = fresh;
       fresh = null;
-      finish(made.map(inside));
+      saveNew(made.map(inside));
     } else if (fresh && event.key === "Escape") {
       fresh = null;
       for (const old of layer.querySelectorAll(".held, circle")) old.remove();
-      if (shown.outline) hold(shown.outline);
+      if (shown.outline) drawBox(shown.outline);
     } else return;
     event.preventDefault();
     event.stopPropagation();

@@ -1,4 +1,4 @@
-// A whole photograph: words that were missed are drawn, boxes are changed, and words that are none are taken away.
+// The view of a whole photograph: the user draws missed words, changes boxes and texts, and removes false detections.
 
 import { Refused, ask } from "./api.js";
 import { makeBox } from "./label-box.js";
@@ -7,10 +7,10 @@ import { get, press, toast } from "./parts.js";
 
 let photo = null; // { id, source, width, height, before, after, words }
 let url = "";
-let at = -1; // the word that is chosen
-let gone = null; // the last word that was taken away, to put it back
-let saving = Promise.resolve(); // one change after the other
-let tell = { summary() {}, token() {} };
+let at = -1; // the index of the chosen word; -1 = none
+let removed = null; // the word that was removed last, for undo
+let saving = Promise.resolve(); // ends when all changes so far are saved; changes are saved one after the other
+let notify = { summary() {}, token() {} };
 
 const word = () => photo?.words[at];
 const whole = () => [[0, 0], [photo.width, 0], [photo.width, photo.height], [0, photo.height]];
@@ -19,8 +19,8 @@ const outlineOf = (item) => (item.outline.length ? item.outline : whole());
 const box = makeBox(get("photo-stage"), {
   changed: (outline) => change({ outline }),
   drawn: (outline) => {
-    const { id } = photo; // another one may be shown when its turn comes
-    later(() => add(id, outline));
+    const { id } = photo; // another photograph may be shown when this change is saved
+    enqueue(() => add(id, outline));
   },
   chosen: choose,
 });
@@ -29,17 +29,17 @@ const box = makeBox(get("photo-stage"), {
 
 async function open(id) {
   try {
-    const found = id ? { first: id } : await json("/photos");
-    const told = found.first ? await json(`/photos/${found.first}`) : null;
-    if (!told) return showNone();
-    if (told.id !== photo?.id) {
-      const blob = await (await ask(`v1/label/photos/${told.id}/picture`)).blob();
+    const start = id ? { first: id } : await json("/photos");
+    const loaded = start.first ? await json(`/photos/${start.first}`) : null;
+    if (!loaded) return showNone();
+    if (loaded.id !== photo?.id) {
+      const blob = await (await ask(`v1/label/photos/${loaded.id}/picture`)).blob();
       URL.revokeObjectURL(url);
       url = URL.createObjectURL(blob);
       box.clear();
-      gone = null;
+      removed = null;
     }
-    [photo, at] = [told, -1];
+    [photo, at] = [loaded, -1];
     show();
   } catch (error) {
     complain(error);
@@ -63,7 +63,7 @@ function show() {
   get("photo-told").textContent = [`${count} ${count === 1 ? "word" : "words"}`, open ? `${open} to do` : ""].filter(Boolean).join(" · ");
   get("photo-before").disabled = !photo.before;
   get("photo-after").disabled = !photo.after;
-  get("photo-undo").hidden = !gone;
+  get("photo-undo").hidden = !removed;
   const others = photo.words.map((item, index) => ({ outline: outlineOf(item), kind: index === at ? "own" : item.state }));
   box.show({ frame: [0, 0, photo.width, photo.height], outline: word() ? outlineOf(word()) : null, url, others });
   showWord();
@@ -88,7 +88,7 @@ function showWord() {
 }
 
 function choose(index) {
-  keep();
+  keepDraft();
   at = index;
   show();
   if (word() && matchMedia("(pointer: fine)").matches) write();
@@ -101,7 +101,7 @@ function write() {
 
 function complain(error) {
   if (!(error instanceof Refused)) throw error;
-  if (error.status === 401) return tell.token();
+  if (error.status === 401) return notify.token();
   get("photo-problem").textContent = error.message;
   get("photo-problem").hidden = false;
   toast(error.message);
@@ -109,16 +109,16 @@ function complain(error) {
 
 // --- saving ---------------------------------------------------------------------------------------------------------
 
-function later(begin) {
-  saving = saving.then(begin, begin);
+function enqueue(action) {
+  saving = saving.then(action, action);
   return saving;
 }
 
-// again: id and version of a word that was taken away
-async function add(of, outline, again = null) {
+// photoId: the photograph; again: the id and the version of a removed word to restore. Returns the word; null on error.
+async function add(photoId, outline, again = null) {
   try {
-    const { item, counts, check } = await json(`/photos/${of}/words`, { outline, again });
-    tell.summary({ counts, check });
+    const { item, counts, check } = await json(`/photos/${photoId}/words`, { outline, again });
+    notify.summary({ counts, check });
     if (item.photo !== photo?.id) return null;
     at = photo.words.push(item) - 1;
     show();
@@ -132,15 +132,15 @@ async function add(of, outline, again = null) {
   }
 }
 
-// values: what is new of the word that is chosen
+// Changes some values of the chosen word. Resolves to whether the change is saved.
 function change(values) {
   const item = word();
-  return later(async () => {
+  return enqueue(async () => {
     try {
-      const { item: saved, ...told } = await json(`/items/${item.id}`, { version: item.version, ...values });
+      const { item: saved, ...summary } = await json(`/items/${item.id}`, { version: item.version, ...values });
       const typed = item === word() && get("photo-text").value !== item.text && values.text === undefined ? get("photo-text").value : null;
       Object.assign(item, saved);
-      tell.summary(told);
+      notify.summary(summary);
       if (photo.words.includes(item)) show();
       if (typed !== null) get("photo-text").value = typed;
       return true;
@@ -156,8 +156,8 @@ function change(values) {
   });
 }
 
-// Save what was begun to be written of a word that waits.
-function keep() {
+// Saves the draft of an open word.
+function keepDraft() {
   box.flush();
   const text = get("photo-text").value.trim();
   if (word()?.state === "open" && text !== word().text) change({ text });
@@ -184,11 +184,11 @@ async function finish(values) {
 
 function remove() {
   const item = word();
-  return later(async () => {
+  return enqueue(async () => {
     try {
-      tell.summary(await json(`/items/${item.id}/remove`, { version: item.version }));
+      notify.summary(await json(`/items/${item.id}/remove`, { version: item.version }));
       photo.words = photo.words.filter((each) => each !== item);
-      [gone, at] = [item, -1];
+      [removed, at] = [item, -1];
       show();
       get("photo-stage").focus({ preventScroll: true });
     } catch (error) {
@@ -200,25 +200,25 @@ function remove() {
 }
 
 async function undo() {
-  const { id, version, text, state, outline, photo: of } = gone;
-  if (of !== photo.id) return;
-  gone = null;
+  const { id, version, text, state, outline, photo: photoId } = removed;
+  if (photoId !== photo.id) return;
+  removed = null;
   const around = whole();
-  const item = await later(() => add(of, outline.length ? outline : around, { id, version }));
+  const item = await enqueue(() => add(photoId, outline.length ? outline : around, { id, version }));
   if (item && (text !== item.text || state !== "open")) await change({ text, state });
 }
 
-// --- what is pressed ------------------------------------------------------------------------------------------------
+// --- events ---------------------------------------------------------------------------------------------------------
 
-// functions: summary({ counts, check }): what is known anew; token(): asks for one
+// functions: summary({ counts, check }): called with new counts; token(): called if the server wants a token
 export function startPhotos(functions) {
-  tell = functions;
+  notify = functions;
   get("photo-form").addEventListener("submit", (event) => {
     event.preventDefault();
     accept();
   });
-  press("photo-before", () => (keep(), open(photo.before)));
-  press("photo-after", () => (keep(), open(photo.after)));
+  press("photo-before", () => (keepDraft(), open(photo.before)));
+  press("photo-after", () => (keepDraft(), open(photo.after)));
   press("photo-illegible", () => finish({ text: get("photo-text").value.trim(), state: "illegible" }));
   press("photo-remove", remove);
   press("photo-undo", undo);
@@ -240,9 +240,9 @@ export function startPhotos(functions) {
   });
 }
 
-// Show the photograph of this id, or the first one; false: hide it.
+// Shows the photograph with an id, otherwise the last shown or the first one; visible = false hides the view.
 export function showPhotos(visible, id = 0) {
-  if (!visible) keep();
+  if (!visible) keepDraft();
   get("photo-view").hidden = !visible;
   document.body.classList.toggle("fixed", visible);
   if (visible) open(id || photo?.id || 0);

@@ -1,14 +1,14 @@
-// The words that are shown one after the other, fetched ahead of time, and their pictures.
+// The queue of words to review, which is filled ahead of time, and a cache of their pictures.
 
 import { ask } from "./api.js";
 
-const AHEAD = 8; // words that are fetched together
-const KEPT = 200; // words that one can go back to
-const PICTURES = 40; // that are kept
+const AHEAD = 8; // words fetched in one request
+const KEPT = 200; // words that the user can go back to
+const PICTURES = 40; // pictures in the cache
 
 export const json = async (path, body) => (await ask(`v1/label${path}`, body)).json();
 
-const urls = new Map(); // pictures by their path; the last ones
+const urls = new Map(); // path -> promise of an object URL; the last PICTURES entries
 
 async function picture(path) {
   if (!urls.has(path)) {
@@ -29,23 +29,23 @@ export const aroundOf = (item) => picture(`/items/${item.id}/around?v=${item.fra
 
 export class Queue {
   constructor(person) {
-    this.person = person; // other people are not shown the words that this one has
+    this.person = person; // a random id; the server does not give this person's words to others
     this.reset("open");
   }
 
-  // state: of the words; "check": those of the sample that nobody has looked at
+  // state: the state of the words to review; "check" = the unreviewed words of the sample
   reset(state) {
     this.state = state;
-    this.waiting = []; // words, the first is shown
-    this.past = []; // that were shown before, the last one last
+    this.waiting = []; // the words ahead; the first is shown
+    this.past = []; // the words shown before, in order
     this.fetching = null;
     this.rewind();
   }
 
-  // Ask again for all words that were not shown.
+  // Starts fetching from the first word again.
   rewind() {
-    this.last = "-1,0"; // the last word that was fetched
-    this.more = true; // whether there may be more behind it
+    this.last = "-1,0"; // confidence and id of the last word fetched
+    this.more = true; // whether the server may have more words after it
   }
 
   get current() {
@@ -55,12 +55,12 @@ export class Queue {
   async fill() {
     if (this.fetching || !this.more || this.waiting.length > AHEAD / 2) return this.fetching;
     const { state } = this;
-    const what = state === "check" ? "/check/items?" : `/items?state=${state}&after=${this.last}&`;
-    const fetching = json(`${what}limit=${AHEAD}&person=${this.person}`);
+    const query = state === "check" ? "/check/items?" : `/items?state=${state}&after=${this.last}&`;
+    const fetching = json(`${query}limit=${AHEAD}&person=${this.person}`);
     this.fetching = fetching;
     try {
       const { items, more } = await fetching;
-      if (this.fetching !== fetching) return null; // other words are wanted now
+      if (this.fetching !== fetching) return null; // the queue was reset meanwhile
       this.more = more || (state !== "check" && items.length > 0);
       const known = new Set([...this.waiting, ...this.past].map((item) => item.id));
       this.waiting.push(...items.filter((item) => !known.has(item.id)));
@@ -77,14 +77,14 @@ export class Queue {
     this.past = [...this.past, this.waiting.shift()].slice(-KEPT);
   }
 
-  // Whether there was a word to go back to.
+  // Goes back to the previous word. Returns false if there is none.
   back() {
     if (!this.past.length) return false;
     this.waiting.unshift(this.past.pop());
     return true;
   }
 
-  // Put a word first, wherever it was.
+  // Puts a word first, wherever it was.
   bring(item) {
     this.waiting = [item, ...this.waiting.filter((each) => each !== item)];
     this.past = this.past.filter((each) => each !== item);

@@ -1,48 +1,48 @@
-// How far the set is: counts, the bar, what is being found, and what to say where no word is left.
+// The progress of the label set: counts, the progress bar, the search for words, and the message when no word is left.
 
 import { describeCheck, showCheck } from "./label-check.js";
 import { get } from "./parts.js";
 
 const sum = (counts) => Object.values(counts).reduce((total, each) => total + each, 0);
 
-// state: of the words that are shown
-export function showSummary(told, state) {
-  showCheck(told, state);
-  const { counts, finding } = told;
+// summary: the response of /v1/label; state: the state of the words that are listed
+export function showSummary(summary, state) {
+  showCheck(summary, state);
+  const { counts, finding } = summary;
   const total = sum(counts);
-  const seen = counts.labeled + counts.illegible;
+  const reviewed = counts.labeled + counts.illegible;
   for (const [key, count] of Object.entries(counts)) get(`count-${key}`).textContent = count.toLocaleString("en");
-  get("set").textContent = told.set;
-  document.title = `${told.set}: ${counts.open.toLocaleString("en")} to do`;
-  get("meter-labeled").style.width = `${(100 * seen) / (total || 1)}%`;
+  get("set").textContent = summary.set;
+  document.title = `${summary.set}: ${counts.open.toLocaleString("en")} to do`;
+  get("meter-labeled").style.width = `${(100 * reviewed) / (total || 1)}%`;
   get("meter-sure").style.width = `${(100 * counts.sure) / (total || 1)}%`;
-  const parts = [`${(seen + counts.sure).toLocaleString("en")} of ${total.toLocaleString("en")} words done`];
-  if (told.failed) parts.push(`${told.failed.toLocaleString("en")} pictures not readable`);
-  get("told").textContent = total || told.failed ? parts.join(" · ") : "";
+  const parts = [`${(reviewed + counts.sure).toLocaleString("en")} of ${total.toLocaleString("en")} words done`];
+  if (summary.failed) parts.push(`${summary.failed.toLocaleString("en")} pictures not readable`);
+  get("told").textContent = total || summary.failed ? parts.join(" · ") : "";
   const running = finding.running ? [`Looking for words: ${finding.done.toLocaleString("en")} of ${finding.total.toLocaleString("en")} files`] : [];
   get("finding").textContent = finding.error || [...running, ...finding.missing].join(" · ");
 }
 
-// told: the last summary; null before the first
-export function showNothing(told, state) {
-  const counts = told?.counts || {};
-  const [title, text] = describeNothing(told, state, counts);
+// summary: the last response of /v1/label; null before the first
+export function showNothing(summary, state) {
+  const counts = summary?.counts || {};
+  const [title, text] = describeNothing(summary, state, counts);
   get("nothing-title").textContent = title;
   get("nothing-text").textContent = text;
   get("again").hidden = state !== "open" || !counts.open;
   get("choose").classList.toggle("main", get("again").hidden);
 }
 
-function describeNothing(told, state, counts) {
-  const running = told?.finding.running;
+function describeNothing(summary, state, counts) {
+  const running = summary?.finding.running;
   if (!sum(counts)) {
     return running
       ? ["Looking for words", "The first ones come in a moment."]
       : ["No words yet", "Drop photographs here, or choose some."];
   }
   if (state === "check") {
-    return told.check
-      ? [told.check.drawn ? "The sample is done" : "No sample", describeCheck(told.check)]
+    return summary.check
+      ? [summary.check.drawn ? "The sample is done" : "No sample", describeCheck(summary.check)]
       : ["No sample", "Nothing was drawn yet."];
   }
   if (state !== "open") return ["None here", "No word has this state, or you have seen all of them."];

@@ -1,22 +1,22 @@
-// Training on what is labeled, or on a word list: what runs, its curves, what it changed, and what becomes of it.
+// The training view: starts a training on the labels or on a word list, and shows the runs with curves and comparisons.
 
 import { Refused, ask } from "./api.js";
 import { get, make, press, saveAs } from "./parts.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const COLORS = 6; // of the lines of a drawing, .line-0 and on
+const COLORS = 6; // CSS classes .line-0 to .line-5
 const PHASES = {
   preparing: "Preparing …", training: "Training …", exporting: "Writing the model …", comparing: "Comparing …",
   done: "Done", stopped: "Stopped", failed: "Failed",
 };
 const BUSY = ["preparing", "training", "exporting", "comparing"];
-const EVERY = 1500; // milliseconds between two looks at a run that goes on
+const EVERY = 1500; // milliseconds between two requests while a run is in progress
 
-let listed = null;
-let shown = 0; // the number of the run that is shown; 0 = the last one
+let listed = null; // the last response of /v1/label/trainings
+let shown = 0; // the number of the run that is shown; 0 = the newest one
 let timer = 0;
-let tell = () => {};
-const urls = []; // of crops
+let notify = () => {};
+const urls = []; // object URLs of the crops shown
 
 async function json(path, body) {
   return (await ask(`v1/label/trainings${path}`, body)).json();
@@ -24,9 +24,9 @@ async function json(path, body) {
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
-// --- drawings -------------------------------------------------------------------------------------------------------
+// --- curves ---------------------------------------------------------------------------------------------------------
 
-// curves: [[name, [[step, value], ...]], ...]; values between 0 and top
+// curves: [[name, [[step, value], ...]], ...], with values from 0 to top; format(value): the text of a value
 function drawCurves(into, curves, top, format) {
   const [wide, high] = [300, 120];
   const last = Math.max(1, ...curves.flatMap(([, points]) => points.map(([step]) => step)));
@@ -62,7 +62,7 @@ function duration(seconds) {
 
 // --- showing --------------------------------------------------------------------------------------------------------
 
-async function look() {
+async function refresh() {
   clearTimeout(timer);
   if (get("training").hidden) return;
   try {
@@ -70,11 +70,11 @@ async function look() {
     await show();
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    if (error.status === 401) return tell("");
+    if (error.status === 401) return notify("");
     get("train-error").textContent = error.message;
     get("train-error").hidden = false;
   }
-  timer = setTimeout(look, listed?.busy ? EVERY : 4 * EVERY);
+  timer = setTimeout(refresh, listed?.busy ? EVERY : 4 * EVERY);
 }
 
 async function show() {
@@ -106,9 +106,9 @@ function showRun(run) {
   get("resume").hidden = !["stopped", "failed"].includes(run.phase);
   get("resume").disabled = Boolean(listed.busy);
   for (const id of ["use", "download"]) get(id).hidden = run.phase !== "done";
-  const own = listed.used === run.number;
-  get("use").disabled = own;
-  get("use").textContent = own ? "In use" : "Use this model";
+  const isUsed = listed.used === run.number;
+  get("use").disabled = isUsed;
+  get("use").textContent = isUsed ? "In use" : "Use this model";
   const losses = curves.loss.map(([, value]) => value);
   drawCurves(get("loss"), [["loss", curves.loss]], Math.max(...losses, 1e-6), (value) => value.toFixed(3));
   drawCurves(get("accuracy"), [[run.kind === "adapt" ? "words to learn" : "held-out crops", curves.accuracy]], 1, percent);
@@ -121,12 +121,12 @@ function showCompared(run, compared) {
   get("compared").hidden = !compared;
   if (!compared || get("changed").dataset.of === String(run.number)) return;
   get("changed").dataset.of = run.number;
-  const what = compared.held_out ? "held-out crops, not trained on; they chose the state that is kept" : "labeled crops";
+  const crops = compared.held_out ? "held-out crops, not trained on; they chose the state that is kept" : "labeled crops";
   const fold = compared.protocol === "36" ? " Letters and digits count, case does not." : "";
   const forgot = run.forgot ? " A state that read more was not kept, for it forgot too much of other words." : "";
   get("before").textContent = percent(compared.before);
   get("after").textContent = percent(compared.after);
-  get("compared-told").textContent = `${compared.words} ${what}. ${compared.changes} of them ${compared.changes === 1 ? "is" : "are"} read otherwise.${fold}${forgot}`;
+  get("compared-told").textContent = `${compared.words} ${crops}. ${compared.changes} of them ${compared.changes === 1 ? "is" : "are"} read otherwise.${fold}${forgot}`;
   urls.splice(0).forEach(URL.revokeObjectURL);
   get("changed").replaceChildren(...compared.changed.map((word) => showChanged(run.number, word)));
 }
@@ -141,14 +141,14 @@ function showChanged(number, word) {
     make("span", { className: word.right_after ? "right" : "wrong", textContent: word.after || "nothing" }), make("small", { className: "soft", textContent: `label ${word.label}` }));
 }
 
-// --- what is pressed ------------------------------------------------------------------------------------------------
+// --- events ---------------------------------------------------------------------------------------------------------
 
 async function act(path, body) {
   get("train-error").hidden = true;
   try {
-    const told = await json(path, body);
-    await look();
-    return told;
+    const summary = await json(path, body);
+    await refresh();
+    return summary;
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     get("train-error").textContent = error.message;
@@ -172,31 +172,31 @@ async function download() {
     const answer = await ask(`v1/label/trainings/${number()}/model.onnx`);
     saveAs(`${document.title.split(":")[0]}-${number()}.onnx`, await answer.blob());
   } catch (error) {
-    tell(error.message);
+    notify(error.message);
   } finally {
     get("download").disabled = false;
   }
 }
 
-// notify(message): shows it
-export function startTraining(notify) {
-  tell = notify;
+// showMessage(message): shows a message; an empty one means that the server wants a token
+export function startTraining(showMessage) {
+  notify = showMessage;
   press("train", () => begin({ kind: "finetune" }));
   press("adapt", () => begin({ kind: "adapt", words: get("words").value.split(/\s+/).filter(Boolean) }));
   press("stop", () => act(`/${number()}`, { action: "stop" }));
   press("resume", () => act(`/${number()}`, { action: "resume" }));
   press("use", async () => {
-    const told = await act(`/${number()}`, { action: "use" });
-    if (told) tell(`${told.model} reads from now on`);
+    const summary = await act(`/${number()}`, { action: "use" });
+    if (summary) notify(`${summary.model} reads from now on`);
   });
   press("download", download);
   get("runs").addEventListener("change", () => {
     shown = Number(get("runs").value);
-    look();
+    refresh();
   });
 }
 
 export function showTraining(visible) {
   get("training").hidden = !visible;
-  if (visible) look();
+  if (visible) refresh();
 }

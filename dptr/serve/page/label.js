@@ -1,4 +1,5 @@
-// Words one after the other, the least sure first: what is proposed is accepted or corrected, and saved at once.
+// The labeling page: shows words one after the other, least confident first. The user accepts or corrects each word,
+// and the change is saved at once.
 
 import { Refused, keepToken } from "./api.js";
 import { startAdding } from "./label-add.js";
@@ -10,8 +11,8 @@ import { showNothing, showSummary } from "./label-summary.js";
 import { showTraining, startTraining } from "./label-train.js";
 import { get, press, toast } from "./parts.js";
 
-const DRAFT = 400; // milliseconds after the last key, until what is written so far is saved
-const LOOK = 5000; // milliseconds between two looks at what is found meanwhile
+const DRAFT = 400; // milliseconds after the last key press until the draft is saved
+const REFRESH = 5000; // milliseconds between two requests for the summary
 
 const MOUSE = matchMedia("(pointer: fine)");
 
@@ -20,7 +21,7 @@ sessionStorage.setItem("dptr-person", person);
 
 const queue = new Queue(person);
 let summary = null;
-let saving = Promise.resolve(); // one change after the other
+let saving = Promise.resolve(); // ends when all changes so far are saved; changes are saved one after the other
 let draft = 0;
 
 const current = () => queue.current;
@@ -56,7 +57,7 @@ async function show() {
   }
   get("text").value = item.text;
   describe(item);
-  if (MOUSE.matches) { // elsewhere the keyboard on the screen would hide the word
+  if (MOUSE.matches) { // on touch screens, the on-screen keyboard would hide the word
     get("text").focus({ preventScroll: true });
     get("text").select();
   }
@@ -92,15 +93,15 @@ async function showPictures(item) {
   }
 }
 
-function tell(told) {
-  summary = told;
-  showSummary(told, queue.state);
+function updateSummary(values) {
+  summary = values;
+  showSummary(values, queue.state);
 }
 
-async function look() {
+async function refresh() {
   if (get("ask").open) return;
   try {
-    tell(await json(""));
+    updateSummary(await json(""));
     if (!current()) {
       queue.rewind();
       if (queue.state === "open" || !summary.finding.running) await show();
@@ -113,23 +114,23 @@ async function look() {
 
 // --- saving ---------------------------------------------------------------------------------------------------------
 
-// change: what is new of the word that is shown; resolves to whether it is saved
+// Changes some values of the word that is shown. Resolves to whether the change is saved.
 function save(change) {
   clearTimeout(draft);
   const item = current();
   if (!item) return saving;
-  const begin = () => send(item, change);
-  saving = saving.then(begin, begin);
+  const action = () => send(item, change);
+  saving = saving.then(action, action);
   return saving;
 }
 
 async function send(item, change) {
   try {
-    const { item: saved, ...told } = await json(`/items/${item.id}`, { version: item.version, ...change });
+    const { item: saved, ...counts } = await json(`/items/${item.id}`, { version: item.version, ...change });
     const before = change.outline && !item.before ? { before: item.outline } : {};
     const typed = current() === item && get("text").value !== item.text && change.text === undefined;
     Object.assign(item, saved, before);
-    tell({ ...summary, ...told });
+    updateSummary({ ...summary, ...counts });
     if (current() === item && change.outline) {
       if (!typed) get("text").value = item.text;
       describe(item);
@@ -146,7 +147,7 @@ async function send(item, change) {
   }
 }
 
-// Show a word again that could not be saved.
+// Shows a word again whose change could not be saved.
 function bring(item, text) {
   queue.bring(item);
   show().then(() => text !== undefined && current() === item && (get("text").value = text));
@@ -168,7 +169,7 @@ function accept() {
   next();
 }
 
-function refuse() {
+function markIllegible() {
   save({ text: get("text").value.trim(), state: "illegible" });
   next();
 }
@@ -183,7 +184,7 @@ function later() {
   next();
 }
 
-// Save what is written of a word that waits.
+// Saves the draft of an open word.
 function keepDraft() {
   const item = current();
   const text = get("text").value.trim();
@@ -193,7 +194,7 @@ function keepDraft() {
 
 async function sample() {
   try {
-    tell({ ...summary, check: await json("/check", { words: CHECKED }) });
+    updateSummary({ ...summary, check: await json("/check", { words: CHECKED }) });
     await choose("check");
   } catch (error) {
     complain(error);
@@ -215,9 +216,9 @@ async function choose(wanted) {
 
 // --- views ----------------------------------------------------------------------------------------------------------
 
-let seen = "label";
+let currentView = "label";
 
-// wanted: "label", "photo", or "train"; id: of a photograph
+// wanted: "label", "photo", or "train"; id: the id of the photograph to show, with "photo"
 function view(wanted, id = 0) {
   keepDraft();
   box.flush();
@@ -226,10 +227,10 @@ function view(wanted, id = 0) {
   showPhotos(wanted === "photo", id);
   showTraining(wanted === "train");
   if (wanted === "label") {
-    if (seen === "photo") choose(queue.state); // words were added, changed, or taken away
+    if (currentView === "photo") choose(queue.state); // the photograph view may have added, changed, or removed words
     else show();
   }
-  seen = wanted;
+  currentView = wanted;
 }
 
 // --- token ----------------------------------------------------------------------------------------------------------
@@ -239,12 +240,12 @@ function askToken() {
 }
 
 async function start() {
-  await look();
+  await refresh();
   clearInterval(start.timer);
-  start.timer = setInterval(look, LOOK);
+  start.timer = setInterval(refresh, REFRESH);
 }
 
-// --- what is pressed ------------------------------------------------------------------------------------------------
+// --- events ---------------------------------------------------------------------------------------------------------
 
 get("form").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -256,9 +257,9 @@ press("view-train", () => view("train"));
 press("whole", () => view("photo", current()?.photo));
 press("check-more", sample);
 press("check-go", () => choose("check"));
-startPhotos({ summary: (told) => tell({ ...summary, ...told }), token: askToken });
+startPhotos({ summary: (counts) => updateSummary({ ...summary, ...counts }), token: askToken });
 startTraining((message) => (message ? toast(message) : askToken()));
-press("illegible", refuse);
+press("illegible", markIllegible);
 press("later", later);
 press("back", back);
 press("reset", () => current()?.before && save({ outline: current().before }).then(() => {
@@ -266,7 +267,7 @@ press("reset", () => current()?.before && save({ outline: current().before }).th
   describe(current());
 }));
 press("again", () => choose("open"));
-startAdding({ hasCrops: () => summary?.crops || false, told: tell, token: askToken, done: added });
+startAdding({ hasCrops: () => summary?.crops || false, told: updateSummary, token: askToken, done: added });
 for (const tab of document.querySelectorAll("[data-state]")) tab.addEventListener("click", () => choose(tab.dataset.state));
 get("text").addEventListener("input", () => {
   get("problem").hidden = true;
@@ -277,7 +278,7 @@ get("text").addEventListener("input", () => {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !current() || get("labeling").hidden) return;
   if (event.target.closest("dialog, textarea, select") || (event.target.closest("input") && event.target !== get("text"))) return;
-  const action = { Escape: refuse, ArrowDown: later, ArrowUp: back }[event.key];
+  const action = { Escape: markIllegible, ArrowDown: later, ArrowUp: back }[event.key];
   if (!action) return;
   event.preventDefault();
   action();

@@ -1,4 +1,4 @@
-// What all pages do alike: elements, messages, files that are dropped, what is copied and saved.
+// Functions that all pages share: elements, messages, dropped and chosen files, copying, and saving.
 
 export const get = (id) => document.getElementById(id);
 
@@ -21,7 +21,7 @@ export function toast(message) {
 export async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
-  } catch { // no secure context: http on another address than localhost
+  } catch { // navigator.clipboard exists only in secure contexts: not with plain HTTP, except on localhost
     const area = make("textarea", { value: text });
     document.body.append(area);
     area.select();
@@ -37,10 +37,10 @@ export function saveAs(name, blob) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
-// Calls take(files) with what is dropped anywhere on the page; the veil shows while something is held over it.
+// Calls take(files) with files that are dropped anywhere on the page. The veil shows while files are dragged over it.
 export function takeDropped(take) {
   const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
-  let depth = 0; // elements that the pointer is within
+  let depth = 0; // nested elements that the pointer has entered and not left
   const veil = (change) => {
     depth = change ? Math.max(0, depth + change) : 0;
     get("veil").hidden = depth === 0;
@@ -56,7 +56,7 @@ export function takeDropped(take) {
   });
 }
 
-// Calls take(files) with what is chosen in an input; the same file can be chosen again.
+// Calls take(files) with files that are chosen in an input. The same file can be chosen again.
 export function takeChosen(id, take) {
   get(id).addEventListener("change", () => {
     take([...get(id).files]);

@@ -1,4 +1,4 @@
-// A picture to try: a shop's sign, drawn here, so that none has to be sent along.
+// Draws a sample picture, the sign of a shop, so that the page needs no picture file.
 
 export function drawSample() {
   const canvas = document.createElement("canvas");

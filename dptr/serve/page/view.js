@@ -1,4 +1,4 @@
-// A page on the screen: its picture with boxes, and its text. Whatever was read or named is set as text, never as HTML.
+// Shows a page: the picture with boxes, and the text. Texts and file names are set as text, never as HTML.
 
 import { UNSURE, countWords } from "./page.js";
 import { make } from "./parts.js";
@@ -6,8 +6,8 @@ import { make } from "./parts.js";
 const SVG = "http://www.w3.org/2000/svg";
 const [stage, sheet, text, detail] = ["stage", "sheet", "text", "detail"].map((id) => document.getElementById(id));
 
-let pairs = []; // a polygon and a span for each word
-let at = -1;
+let pairs = []; // { polygon, span, word } for each word
+let at = -1; // the index of the marked word; -1 = none
 let zoom = 1;
 let size = [1, 1];
 
@@ -15,7 +15,7 @@ export function showTitle(name) {
   document.getElementById("title").textContent = name;
 }
 
-// item: { url, name, state: "reading" | "read" | "failed", error, seconds }; page: as keepSure gives it, or null
+// item: { url, name, state: "reading" | "read" | "failed", error, seconds }; page: from keepSure, or null
 export function show(item, page) {
   pairs = [];
   at = -1;
@@ -66,17 +66,17 @@ function drawBoxes(page) {
 function writeText(page, seconds) {
   let index = 0;
   page.lines.forEach((line, number) => {
-    const begins = number && line.block !== page.lines[number - 1].block;
-    const paragraph = make("p", { className: begins ? "block" : "", dir: "auto" });
-    line.words.forEach((word, place) => {
+    const startsBlock = number && line.block !== page.lines[number - 1].block;
+    const paragraph = make("p", { className: startsBlock ? "block" : "", dir: "auto" });
+    line.words.forEach((word, position) => {
       const span = make("span", { className: "word", textContent: word.text, title: percent(word.confidence) });
       span.classList.toggle("unsure", word.confidence < UNSURE);
-      const own = index;
-      span.addEventListener("pointerenter", () => point(own, stage));
-      span.addEventListener("click", () => point(own, stage));
-      pairs[own].span = span;
+      const pairIndex = index;
+      span.addEventListener("pointerenter", () => point(pairIndex, stage));
+      span.addEventListener("click", () => point(pairIndex, stage));
+      pairs[pairIndex].span = span;
       index += 1;
-      paragraph.append(place ? " " : "", span);
+      paragraph.append(position ? " " : "", span);
     });
     text.append(paragraph);
   });
@@ -101,7 +101,7 @@ function summarize(page, seconds) {
   detail.textContent = parts.join(" · ");
 }
 
-// Mark a word in both places; scroll: where it is brought into view.
+// Marks a word in the picture and in the text. scroll: the element, stage or text, that scrolls to the word
 function point(index, scroll) {
   if (at >= 0) for (const mark of [pairs[at].polygon, pairs[at].span]) mark.classList.remove("at");
   at = index;
@@ -111,7 +111,7 @@ function point(index, scroll) {
   }
   const { polygon, span, word } = pairs[at];
   for (const mark of [polygon, span]) mark.classList.add("at");
-  polygon.parentNode.append(polygon); // above its neighbours
+  polygon.parentNode.append(polygon); // draws it above its neighbors
   const script = word.script && word.script !== "none" ? [word.script] : [];
   detail.textContent = [word.text, percent(word.confidence), ...script].join(" · ");
   if (scroll === text) span.scrollIntoView({ block: "nearest" });
