@@ -1,12 +1,13 @@
-"""The pages of an LMDB, read with every number checked.
+"""A reader of LMDB files that checks every number in a file before it uses it.
 
-The lmdb package maps the file and follows the numbers in it: one that is damaged ends the process, and so does a disk
-that fails. Here pages are read from the file, and what is wrong with one is an error of that key. Only what data sets
-need is here: the main database of a file that a 64-bit machine wrote, and one key at a time. The lmdb package writes.
+The lmdb package memory-maps a file and follows the numbers in it without checks, so a damaged file or a failing disk
+ends the process. Here, damage in a page is an error of the key that needs the page. The reader does only what data sets
+need: it finds one key at a time in the main database of a file that a 64-bit machine wrote.
 
-Layout (``mdb.c`` of LMDB 0.9): a page has a header of 16 bytes, and from there a table of the places of its nodes; they
-grow from the page's end. A branch page's nodes hold a key and a page; a leaf's hold a key and its value, or the first
-of the pages that hold a large value. The first two pages describe the file; the one with the later transaction counts.
+Layout (``mdb.c`` of LMDB 0.9): a page has a header of 16 bytes, then a table of the offsets of its nodes. Nodes are
+stored from the end of the page backwards. A node of a branch page holds a key and the number of another page. A node of
+a leaf page holds a key and its value; for a large value, it holds the number of the first page of the value. The first
+two pages (meta pages) describe the file; the one with the later transaction is valid.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from pathlib import Path
 from dptr.utils.reading import open_plain
 
 MAGIC, VERSION = 0xBEEFC0DE, 1
-NO_PAGE = (1 << 64) - 1  # as the root of a database that holds nothing
-DEEPEST = 32  # pages from the root to a leaf; LMDB goes no deeper
+NO_PAGE = (1 << 64) - 1  # root of an empty database
+DEEPEST = 32  # most pages from the root to a leaf; LMDB has the same limit
 BRANCH, LEAF, OVERFLOW, META = 1, 2, 4, 8  # flags of pages
 LARGE, SUB_DATABASE, DUPLICATES = 1, 2, 4  # flags of nodes
 
@@ -31,22 +32,22 @@ _META = struct.Struct("<IIQQ48s48sQQ")  # magic, version, address, map size, fre
 _DATABASE = struct.Struct("<IHHQQQQQ")  # page size, flags, depth, three counts of pages, entries, root
 _NODE = struct.Struct("<HHHH")  # size or page in two parts, flags or its third part, size of the key
 _LARGEST_HEAD = 65536
-_KEPT = 256  # branch pages, which every key needs
+_KEPT = 256  # branch pages in memory, because every key needs some
 
 
 class Damaged(Exception):
-    """What is wrong with the file, in a few words."""
+    """The file is damaged, or no LMDB; the message says in a few words what is wrong."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a file says of itself.
+    """The contents of a meta page.
 
     Attributes:
-        size: of a page, in bytes.
-        pages: how many there are.
-        root: of the main database; ``NO_PAGE`` = it is empty.
-        entries: how many keys it has.
+        size: bytes of a page.
+        pages: number of pages.
+        root: page number of the root of the main database; ``NO_PAGE`` = the database is empty.
+        entries: number of keys in the main database.
     """
 
     size: int
@@ -56,14 +57,14 @@ class Description:
 
 
 class Pages:
-    """An LMDB file. It may be used by several threads, and by processes that are forked.
+    """An open LMDB file, which threads and forked processes may share.
 
     Attributes:
-        description: what the file says of itself.
+        description: the contents of the valid meta page.
 
     Raises:
-        Damaged: it is none, or it is truncated; or its numbers contradict each other.
-        OSError: it cannot be read.
+        Damaged: the file is no LMDB, it is truncated, or its numbers contradict each other.
+        OSError: the file cannot be read.
     """
 
     def __init__(self, file: Path) -> None:
@@ -80,11 +81,11 @@ class Pages:
         self._file.close()
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of a key; None if it is not there.
+        """The value of a key; None = there is no such key.
 
         Raises:
-            Damaged: a page on the way to it is.
-            OSError: it cannot be read.
+            Damaged: a page on the way to the key is damaged.
+            OSError: the file cannot be read.
         """
         number = self.description.root
         if number == NO_PAGE:
@@ -95,7 +96,7 @@ class Pages:
             if _HEADER.unpack_from(page)[2] & LEAF:
                 return self._find(page, places, key)
             self._keep(number, page)
-            low = _bisect(page, places, key, first=1)  # the first key of a branch stands for all that are less
+            low = _bisect(page, places, key, first=1)  # the first node of a branch stands for all smaller keys
             head, middle, high, _ = _NODE.unpack_from(page, places[low - 1])
             number = head | middle << 16 | high << 32
         raise Damaged(f"more than {DEEPEST} levels")
@@ -117,7 +118,7 @@ class Pages:
         return self._read_large(int.from_bytes(page[begin : begin + 8], "little"), size)
 
     def _read_large(self, number: int, size: int) -> bytes:
-        """A value that has pages of its own."""
+        """Read a value of ``size`` bytes that begins on page ``number`` and fills pages of its own."""
         held = self.description
         head = self._read(number, _HEADER.size)
         own, _, flags, low, high = _HEADER.unpack(head)
@@ -131,7 +132,7 @@ class Pages:
     def _read_page(self, number: int) -> bytes:
         page = self._read(number, self.description.size)
         own, _, flags, _, _ = _HEADER.unpack_from(page)
-        if own != number or flags & ~0x10 not in (BRANCH, LEAF):  # 0x10: it was being written
+        if own != number or flags & ~0x10 not in (BRANCH, LEAF):  # 0x10: P_DIRTY, the page was being written
             raise Damaged(f"page {number} is none of a tree")
         return page
 
@@ -161,7 +162,7 @@ class Pages:
                 self._branches.popitem(last=False)
 
     def _describe(self) -> Description:
-        """The later of both descriptions."""
+        """Check both meta pages and describe the file by the one with the later transaction."""
         length = os.fstat(self._file.fileno()).st_size
         if length < _HEADER.size + _META.size:
             raise Damaged("too short for one")
@@ -193,7 +194,7 @@ def _meta(data: bytes, number: int) -> tuple[int, int, int, int, bytes, bytes, i
 
 
 def _places(page: bytes, number: int) -> tuple[int, ...]:
-    """Where the nodes of a page are."""
+    """The offsets of the nodes of a page."""
     _, _, flags, lower, upper = _HEADER.unpack_from(page)
     count = (lower - _HEADER.size) // 2
     least = 2 if flags & BRANCH else 1
@@ -213,7 +214,7 @@ def _key(page: bytes, place: int) -> bytes:
 
 
 def _bisect(page: bytes, places: tuple[int, ...], key: bytes, first: int) -> int:
-    """How many nodes have no key above ``key``; the nodes before ``first`` have none."""
+    """How many nodes have a key of at most ``key``; the nodes before ``first`` have no key and count, too."""
     low, high = first, len(places)
     while low < high:
         middle = (low + high) // 2
