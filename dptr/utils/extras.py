@@ -26,7 +26,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 
 
 def describe_install(*extras: str) -> str:
-    """How to install extras, as the second half of a sentence: ``install it in the folder of DPTR: pip install ...``."""
+    """How to install extras, as half a sentence: ``install it in the folder of ...: pip install ...``."""
     weights = "./weights " if "train" in extras else ""
     return f"install it in the folder of DPTR's source: pip install {weights}'.[{','.join(extras)}]'"
 

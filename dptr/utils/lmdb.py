@@ -33,10 +33,10 @@ class LmdbReader:
             text, name = self._get(NUM_SAMPLES), NUM_SAMPLES.decode()
             if not text.isdigit():
                 raise UserError(f"{self.path}: {name} is {text[:20]!r}, not a number; make the LMDB anew")
-            held = self._pages.description.entries
-            if len(text) > 18 or int(text) > held:
+            entries = self._pages.description.entries
+            if len(text) > 18 or int(text) > entries:
                 raise UserError(
-                    f"{self.path}: {name} is {text[:20].decode()}, but there are {held} entries in all; "
+                    f"{self.path}: {name} is {text[:20].decode()}, but there are {entries} entries in all; "
                     "copy the LMDB again or make it anew"
                 )
         except UserError:
