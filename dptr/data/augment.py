@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dptr.utils import resize
 from dptr.utils.errors import UserError
-from dptr.utils.extras import missing_package
+from dptr.utils.extras import import_package
 
 LAYERS = 3  # operations drawn per crop, as in PARSeq
 MOTION = 0.08  # length of the longest motion blur, as a share of ``blur_side``
@@ -82,7 +82,7 @@ def _signed(rng: np.random.Generator, limit: float) -> float:
 
 def _affine(crop: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Warp by ``matrix`` (2, 3): linear about the center, then a shift in pixels."""
-    cv2 = _cv2()
+    cv2 = _import_cv2()
     height, width = crop.shape[:2]
     center = np.array([(width - 1) / 2, (height - 1) / 2])
     matrix[:, 2] += center - matrix[:, :2] @ center
@@ -117,7 +117,7 @@ def _translate_y(crop: np.ndarray, rng: np.random.Generator, strength: float) ->
 
 def _perspective(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     """Each corner moves by up to 10 % of the width and 25 % of the height."""
-    cv2 = _cv2()
+    cv2 = _import_cv2()
     height, width = crop.shape[:2]
     corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], np.float32)
     shift = rng.uniform(-strength, strength, (4, 2)) * (0.1 * width, 0.25 * height)
@@ -128,12 +128,12 @@ def _perspective(crop: np.ndarray, rng: np.random.Generator, strength: float) ->
 def _gaussian_blur(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     """Sigma up to 4 % of the height and at least 0.3 pixels."""
     sigma = max(0.3, rng.uniform(0, SIGMA * strength) * crop.shape[0])
-    return _cv2().GaussianBlur(crop, (0, 0), sigma, borderType=_cv2().BORDER_REPLICATE)
+    return _import_cv2().GaussianBlur(crop, (0, 0), sigma, borderType=_import_cv2().BORDER_REPLICATE)
 
 
 def _motion_blur(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     """A line of 3 pixels to 8 % of ``blur_side``, in any direction (PARSeq ``motion_blur``)."""
-    cv2 = _cv2()
+    cv2 = _import_cv2()
     length = max(3.0, rng.uniform(0, MOTION * strength) * blur_side(*crop.shape[:2]))
     size = int(np.ceil(length)) | 1
     angle = rng.uniform(0, np.pi)
@@ -167,7 +167,7 @@ def _autocontrast(crop: np.ndarray, rng: np.random.Generator, strength: float) -
 
 def _equalize(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     """Equalize the histogram of each channel."""
-    cv2 = _cv2()
+    cv2 = _import_cv2()
     return cv2.merge([cv2.equalizeHist(channel) for channel in cv2.split(crop)])
 
 
@@ -195,7 +195,7 @@ def _solarize_add(crop: np.ndarray, rng: np.random.Generator, strength: float) -
 
 def _color(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     """Away from or towards gray by a factor within 1 +- 0.9 (timm ``ColorIncreasing``)."""
-    gray = _cv2().cvtColor(crop, _cv2().COLOR_RGB2GRAY)[:, :, None].astype(np.float32)
+    gray = _import_cv2().cvtColor(crop, _import_cv2().COLOR_RGB2GRAY)[:, :, None].astype(np.float32)
     return _to_uint8(gray + (crop - gray) * (1 + _signed(rng, 0.9 * strength)))
 
 
@@ -212,7 +212,7 @@ def _brightness(crop: np.ndarray, rng: np.random.Generator, strength: float) -> 
 
 def _sharpness(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     """Away from or towards Pillow's ``SMOOTH`` filter by a factor within 1 +- 0.9 (timm ``SharpnessIncreasing``)."""
-    cv2 = _cv2()
+    cv2 = _import_cv2()
     kernel = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
     smooth = cv2.filter2D(crop, cv2.CV_32F, kernel, borderType=cv2.BORDER_REPLICATE)
     return _to_uint8(smooth + (crop - smooth) * np.float32(1 + _signed(rng, 0.9 * strength)))
@@ -254,9 +254,5 @@ def _to_uint8(values: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
 
 
-def _cv2() -> Any:
-    try:
-        import cv2
-    except ImportError as error:
-        raise missing_package(error, "augmentation", "train") from error
-    return cv2
+def _import_cv2() -> Any:
+    return import_package("cv2", "augmentation", "train")

@@ -14,7 +14,7 @@ from jaxtyping import Int, UInt8, UInt32
 
 from dptr.data.cache import MappedCrops, decode_once
 from dptr.data.held_out import hash_picture
-from dptr.data.labeled import LabeledDataset, open_labeled, parts_of
+from dptr.data.labeled import LabeledDataset, name_crop, open_labeled, parts_of
 from dptr.data.report import DropReport
 from dptr.text.charset import EMPTY, Charset, check_label
 from dptr.utils.errors import UserError
@@ -127,7 +127,7 @@ def load_crops(
             if reason is None or (reason == EMPTY and allow_empty):
                 wanted.append((source, index, label))
             else:
-                drops.add(reason, _where(dataset, index), repr(dataset.label(index)))
+                drops.add(reason, name_crop(dataset, index), repr(dataset.label(index)))
     arrays: np.ndarray | MappedCrops | VariableSizeCrops
     turned: dict[int, list[np.ndarray]] = {}
     if cache:
@@ -137,7 +137,7 @@ def load_crops(
     else:
         arrays, turned, hashes, unreadable = _decode(datasets, wanted, size.height, size.width)
     for (source, index), error in unreadable.items():
-        drops.add(UNREADABLE, _where(datasets[source], index), error)
+        drops.add(UNREADABLE, name_crop(datasets[source], index), error)
     readable = [(source, index, label) for source, index, label in wanted if (source, index) not in unreadable]
     if not readable:
         reasons = ", ".join(f"{count} {reason}" for reason, count in drops.counts.items()) or "they are empty"
@@ -241,7 +241,3 @@ def _map(
     hashes = np.array([decoded[source].hashes[index] for source, index in places], np.uint32)
     crops = MappedCrops(tuple(dataset.file for dataset in decoded), np.array(places, np.int64).reshape(-1, 2))
     return crops, hashes, unreadable
-
-
-def _where(dataset: LabeledDataset, index: int) -> str:
-    return f"{dataset.path}/{dataset.key(index)}"

@@ -247,6 +247,11 @@ def parts_of(dataset: LabeledDataset) -> list[tuple[str, LabeledDataset]]:
     return [("", dataset)]
 
 
+def name_crop(dataset: LabeledDataset, index: int) -> str:
+    """The name of a crop in reports: the path of its data set, and its key there."""
+    return f"{dataset.path}/{dataset.key(index)}"
+
+
 def _open_folder(folder: Path) -> LabeledDataset:
     if not is_lmdb(folder) and not (folder / LABELS).is_file():
         return LabeledShards(str(folder))

@@ -1,4 +1,4 @@
-"""The renderer: words drawn with free fonts, made to look like crops of photographs."""
+"""The renderer: it draws words with free fonts and makes them look like crops of photographs."""
 
 from dptr.utils.extras import missing_package
 

@@ -1,6 +1,6 @@
-"""Backgrounds: photographs, and what is drawn on a plain one.
+"""Backgrounds of rendered words: pieces of photographs, and panels, frames and stripes on a plain color.
 
-Images are float32 (height, width, 3), RGB in [0, 255].
+Images are float32 (height, width, 3), RGB in [0, 255], unless a function says otherwise.
 """
 
 from __future__ import annotations
@@ -17,19 +17,23 @@ from PIL import Image
 from dptr.synth.pixels import blend
 from dptr.utils.errors import UserError
 
-_SIDE = 160  # pixels of a photograph's shorter side in memory: about 115 kB each
-_MOST = 1000  # photographs in memory
+_SHORTER_SIDE = 160  # pixels; photographs are kept in memory with this shorter side, in about 115 kB each
+_MAX_PHOTOGRAPHS = 1000  # photographs in memory
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
 @functools.lru_cache(maxsize=2)
 def load_photographs(folder: str) -> tuple[np.ndarray, ...]:
-    """The photographs in ``folder`` and below, reduced: uint8 (h, w, 3), shorter side 160 pixels.
+    """Load the photographs in ``folder`` and its subfolders, and shrink each to a shorter side of 160 pixels.
 
-    Of more than 1,000, every n-th in the order of names is used. Several renderers of one process share them.
+    Of more than 1,000 photographs, it loads every n-th in the order of their paths. All renderers of a process share
+    the result.
+
+    Returns:
+        Photographs, uint8 (h, w, 3), RGB.
 
     Raises:
-        UserError: no such folder, no photograph in it, or one that cannot be read.
+        UserError: the folder does not exist, holds no photograph, or holds one that cannot be read.
     """
     if not Path(folder).is_dir():
         raise UserError(f"render.backgrounds {folder}: no such folder; pass a folder of photographs, or '' for none")
@@ -37,11 +41,11 @@ def load_photographs(folder: str) -> tuple[np.ndarray, ...]:
     if not paths:
         raise UserError(f"render.backgrounds {folder}: no photograph in it; it needs .jpg, .png, .webp or .bmp files")
     photographs = []
-    for path in paths[:: -(-len(paths) // _MOST)]:
+    for path in paths[:: -(-len(paths) // _MAX_PHOTOGRAPHS)]:
         try:
             with Image.open(path) as image:
-                image.draft("RGB", (2 * _SIDE, 2 * _SIDE))
-                scale = _SIDE / min(image.size)
+                image.draft("RGB", (2 * _SHORTER_SIDE, 2 * _SHORTER_SIDE))
+                scale = _SHORTER_SIDE / min(image.size)
                 size = (max(8, round(image.width * scale)), max(8, round(image.height * scale)))
                 photographs.append(np.asarray(image.convert("RGB").resize(size, Image.Resampling.BILINEAR)))
         except (OSError, ValueError, Image.DecompressionBombError) as error:
@@ -50,25 +54,32 @@ def load_photographs(folder: str) -> tuple[np.ndarray, ...]:
 
 
 def crop_photograph(rng: Generator, photographs: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
-    """A random piece of a random photograph, from a small one enlarged (smooth) to a large one (busy)."""
-    photo = photographs[int(rng.integers(len(photographs)))]
-    h = int(np.exp(rng.uniform(np.log(8), np.log(photo.shape[0]))))
-    w = int(min(photo.shape[1], max(8, h * rng.uniform(1, 4))))
-    top, left = int(rng.integers(photo.shape[0] - h + 1)), int(rng.integers(photo.shape[1] - w + 1))
-    piece = photo[top : top + h, left : left + w]
+    """Cut a random piece out of a random photograph and resize it to ``height`` x ``width``.
+
+    The height of the piece is random, log-uniform from 8 pixels to the whole photograph. A small piece gives a smooth
+    background, a large piece a busy one.
+
+    Args:
+        photographs: uint8 (h, w, 3).
+    """
+    photograph = photographs[int(rng.integers(len(photographs)))]
+    h = int(np.exp(rng.uniform(np.log(8), np.log(photograph.shape[0]))))
+    w = int(min(photograph.shape[1], max(8, h * rng.uniform(1, 4))))
+    top, left = int(rng.integers(photograph.shape[0] - h + 1)), int(rng.integers(photograph.shape[1] - w + 1))
+    piece = photograph[top : top + h, left : left + w]
     if rng.random() < 0.5:
         piece = piece[:, ::-1]
-    how = cv2.INTER_AREA if h > height else cv2.INTER_LINEAR
-    return cv2.resize(np.ascontiguousarray(piece), (width, height), interpolation=how).astype(np.float32)
+    interpolation_mode = cv2.INTER_AREA if h > height else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(piece), (width, height), interpolation=interpolation_mode).astype(np.float32)
 
 
 def add_panel(rng: Generator, background: np.ndarray, color: np.ndarray) -> np.ndarray:
-    """Another color beyond a straight edge near the border, or stripes of it."""
+    """Paint ``color`` (3,) on the background: beyond a straight edge near the border, as a frame, or as stripes."""
     height, width = background.shape[:2]
     layer = np.zeros((height, width), np.uint8)
     shape = rng.random()
     tilt = rng.normal(0, 0.06) * width
-    if shape < 0.55:  # the end of the sign, at the top, the bottom, the left or the right
+    if shape < 0.55:  # the sign ends at the top, the bottom, the left, or the right
         if rng.random() < 0.7:
             y = rng.uniform(0.0, 0.2) * height
             points = [(0, 0), (width, 0), (width, y + tilt * 0.3), (0, y - tilt * 0.3)]

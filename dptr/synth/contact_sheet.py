@@ -1,4 +1,4 @@
-"""Contact sheets: many rendered crops in one picture, to be looked at."""
+"""Contact sheets: many crops in one picture, for people to look at."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dptr.synth.fonts import Font, FontIndex
 from dptr.synth.layout import line_direction
 from dptr.synth.renderer import Renderer
 
-_LABEL = 20  # pixels below each crop
+_LINE_HEIGHT = 20  # pixels; height of a line of text below a crop
 
 
 def draw_contact_sheet(renderer: Renderer, words: Sequence[str], columns: int = 6, start: int = 0) -> Image.Image:
-    """One crop a word, numbered ``start``, ``start + 1``, ..., twice as large, row by row with a white gap.
+    """Render each word at twice its size, row by row with white gaps; crops are numbered from ``start``.
 
     Raises:
         UserError: no font draws one of the words.
@@ -34,34 +34,39 @@ def draw_contact_sheet(renderer: Renderer, words: Sequence[str], columns: int = 
 def draw_labeled_sheet(
     samples: Sequence[tuple[np.ndarray, str]], fonts: FontIndex, columns: int = 6, misread: Sequence[str] = ()
 ) -> Image.Image:
-    """Crops (h, w, 3), each with its word below, row by row; crops are twice as large, words as typed.
+    """Show crops at twice their size, row by row, each with its word below.
 
     Args:
-        misread: of each crop what was read instead of the word, which stands in red above it, or ""; empty = no crop
-            was read.
+        samples: crops, uint8 (h, w, 3), with their words.
+        misread: for each crop, a wrong reading, shown in red above the word, or "" if there is none; an empty sequence
+            shows no readings.
 
     Raises:
         UserError: no font draws one of the words.
     """
     height, width = (2 * max(crop.shape[axis] for crop, _ in samples) for axis in (0, 1))
-    below = 2 * _LABEL if misread else _LABEL
+    text_height = 2 * _LINE_HEIGHT if misread else _LINE_HEIGHT
     rows = -(-len(samples) // columns)
-    sheet = Image.new("RGB", (columns * (width + 6), rows * (height + below + 6)), "white")
-    pen = ImageDraw.Draw(sheet)
+    sheet = Image.new("RGB", (columns * (width + 6), rows * (height + text_height + 6)), "white")
+    canvas = ImageDraw.Draw(sheet)
     for number, (crop, word) in enumerate(samples):
-        y, x = number // columns * (height + below + 6), number % columns * (width + 6)
+        y, x = number // columns * (height + text_height + 6), number % columns * (width + 6)
         doubled = Image.fromarray(crop).resize((2 * crop.shape[1], 2 * len(crop)), Image.Resampling.BICUBIC)
         sheet.paste(doubled, (x, y + height - doubled.height))
-        wrong = misread[number] if misread else ""
-        for text, color, top in ((wrong, "red", 1), (word, "black", 1 + _LABEL * bool(wrong))):
+        reading = misread[number] if misread else ""
+        for text, color, top in ((reading, "red", 1), (word, "black", 1 + _LINE_HEIGHT * bool(reading))):
             if text:
                 face = _plain_face(fonts, text, width)
-                pen.text((x, y + height + top), text, fill=color, font=face, direction=line_direction(face, text))
+                canvas.text((x, y + height + top), text, fill=color, font=face, direction=line_direction(face, text))
     return sheet
 
 
 def _plain_face(fonts: FontIndex, word: str, width: int) -> ImageFont.FreeTypeFont:
-    """The most ordinary font that draws ``word``, at a size at which it is no wider than ``width`` pixels."""
+    """The most ordinary font that draws ``word``, at a size at which the word is at most ``width`` pixels wide.
+
+    Ordinary fonts are sans-serif, upright, of regular weight, and have many characters. The size is at least 4 pixels,
+    even if the word is then wider.
+    """
 
     def oddity(font: Font) -> tuple[bool, int, int]:
         characters = sum(last - first + 1 for first, last in font.coverage)
@@ -69,7 +74,7 @@ def _plain_face(fonts: FontIndex, word: str, width: int) -> ImageFont.FreeTypeFo
 
     covering = [fonts.fonts[row] for row in np.flatnonzero(fonts.covering(word))] or [fonts.choose(word, 0.5)]
     font = min(covering, key=oddity)
-    size = _LABEL - 6
+    size = _LINE_HEIGHT - 6
     while size > 4 and ImageFont.truetype(font.path, size, font.number).getlength(word) > width:
         size -= 1
     return ImageFont.truetype(font.path, size, font.number)

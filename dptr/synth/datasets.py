@@ -1,6 +1,6 @@
-"""Rendered crops as a data set that any toolkit reads: a folder with ``labels.tsv``, or an LMDB in the field's format.
+"""Rendered crops as a data set that other toolkits can read: a folder with ``labels.tsv``, or a standard LMDB.
 
-For training here a pack (``dptr.synth.pack``) is faster: its crops are decoded already.
+To train with DPTR, a pack (``dptr.synth.pack``) is faster: its crops are already decoded.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ Progress = Callable[[int], None]
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """``i/n`` as numbers; i counts from 0.
+    """Parse ``i/n``, where i counts from 0.
 
     Raises:
-        UserError: not of that form, or i not below n.
+        UserError: the text does not have this form, or i is not below n.
     """
     number, slash, parts = text.partition("/")
     if not slash or not number.isdecimal() or not parts.isdecimal() or int(number) >= int(parts):
@@ -45,10 +45,12 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def shard_range(part: tuple[int, int], count: int) -> tuple[int, int]:
-    """First sample, and one past the last, of part (i, n) of ``count``; all parts together hold each sample once.
+    """The samples of part (i, n) of ``count``: its first sample, and one past its last.
+
+    All n parts together hold each sample once.
 
     Raises:
-        UserError: more parts than samples.
+        UserError: there are more parts than samples.
     """
     number, parts = part
     if parts > count:
@@ -67,44 +69,49 @@ def write_folder(
     resume: bool = False,
     progress: Progress = lambda done: None,
 ) -> None:
-    """Samples ``first``..``last - 1`` as PNG files below ``images`` and a line each in ``labels.tsv``.
+    """Write samples ``first``..``last - 1`` as PNG files below ``images``, with a line each in ``labels.tsv``.
 
-    Interrupted at any moment, the same call with ``resume`` goes on after the last crop that has its line; the result
-    is that of an uninterrupted one.
+    After an interruption at any moment, the same call with ``resume`` continues after the last crop that has a complete
+    line. The result equals that of an uninterrupted call.
+
+    Args:
+        workers: processes that render; 1 = this process.
+        resume: continue in a folder that already holds crops of this recipe and range.
+        progress: called with the number of crops done.
 
     Raises:
-        UserError: ``folder`` holds something else, or such samples and ``resume`` is off, or other samples; a picture
-            or a line there that this function did not write; what rendering raises.
+        UserError: ``folder`` holds other files, crops of another recipe or range, or crops while ``resume`` is off; it
+            holds a picture or a line that this function did not write; a file cannot be written; rendering fails.
     """
-    described = {**describe_recipe(recipe), "first": first, "last": last}
+    manifest = {**describe_recipe(recipe), "first": first, "last": last}
     path, labels = folder / RECIPE, folder / LABELS
     if check_folder(folder, "rendered crops", RECIPE, ("recipe", "first", "last")):
         if not resume:
             raise UserError(f"{folder}: already holds rendered crops; pass --resume to go on, or another --out")
-        if not same_crops(read_json(path, "rendered crops"), described):
+        if not same_crops(read_json(path, "rendered crops"), manifest):
             raise UserError(f"{folder}: holds crops of another recipe or range; pass the same, or another --out")
     source = make_source(recipe)
-    check_words(labels, _words(labels), source, first)
+    check_words(labels, _read_words(labels), source, first)
     remove_partial(folder)
-    write_json(path, described)
-    done, rest = _kept(labels)
+    write_json(path, manifest)
+    done, incomplete = _count_lines(labels)
     progress(done)
     with open(labels, "ab") as file:
-        for start, pictures in _chunks(recipe, source, first + done, last, workers):
+        for start, pictures in _render_chunks(recipe, source, first + done, last, workers):
             names = [f"images/{index // 1000:06d}/{index:09d}.png" for index in range(start, start + len(pictures))]
             lines = "".join(f"{name}\t{word}\n" for name, (_, word) in zip(names, pictures, strict=True)).encode()
-            if rest and lines.startswith(rest):
-                os.truncate(labels, labels.stat().st_size - len(rest))
-                rest = b""
-            if rest:
+            if incomplete and lines.startswith(incomplete):
+                os.truncate(labels, labels.stat().st_size - len(incomplete))
+                incomplete = b""
+            if incomplete:
                 break
             for name, (png, _) in zip(names, pictures, strict=True):
-                _write(folder / name, png)
-            _append(file.fileno(), lines, labels)
+                _write_picture(folder / name, png)
+            _append_lines(file.fileno(), lines, labels)
             done += len(pictures)
             progress(done)
-    if rest:
-        raise UserError(f"{labels}: ends in {rest[:60]!r}, which dptr did not write; end or delete that line")
+    if incomplete:
+        raise UserError(f"{labels}: ends in {incomplete[:60]!r}, which dptr did not write; end or delete that line")
 
 
 def write_synth_lmdb(
@@ -116,49 +123,56 @@ def write_synth_lmdb(
     resume: bool = False,
     progress: Progress = lambda done: None,
 ) -> None:
-    """The same samples as an LMDB; see ``write_lmdb`` for how it resumes and what it raises."""
+    """Write the samples of ``write_folder`` as an LMDB.
+
+    ``dptr.data.lmdb.write_lmdb`` says how it resumes and which errors it raises.
+    """
     source = make_source(recipe)
 
     def stream() -> Iterator[Picture]:
-        for start, pictures in _chunks(recipe, source, first, last, workers):
+        for start, pictures in _render_chunks(recipe, source, first, last, workers):
             yield from pictures
             progress(start + len(pictures) - first)
 
     write_lmdb(path, stream(), resume)
 
 
-def _kept(labels: Path) -> tuple[int, bytes]:
-    """How many crops have their whole line, and what an interrupted run left of another line."""
+def _count_lines(labels: Path) -> tuple[int, bytes]:
+    """Count the complete lines; also return the bytes of an incomplete last line, left by an interrupted run."""
     data = labels.read_bytes() if labels.exists() else b""
     return data.count(b"\n"), data[data.rfind(b"\n") + 1 :]
 
 
-def _words(labels: Path) -> list[str]:
-    """The first words that have their whole line."""
+def _read_words(labels: Path) -> list[str]:
+    """The words of the first ``CHECKED`` lines that are complete."""
     if not labels.exists():
         return []
     with open(labels, encoding="utf-8", errors="replace", newline="\n") as file:
         return [line[:-1].partition("\t")[2] for line in islice(file, CHECKED) if line.endswith("\n")]
 
 
-def _chunks(
+def _render_chunks(
     recipe: SynthRecipe, source: RenderedWords, first: int, last: int, workers: int
 ) -> Iterator[tuple[int, list[Picture]]]:
-    """Samples of ``source``, the recipe's, in order, a chunk at a time, with the number of the first of them."""
+    """Render samples ``first``..``last - 1`` in order; yield chunks of them with the number of their first sample.
+
+    Args:
+        source: the words of ``recipe``; this process renders them if ``workers`` is 1.
+    """
     spans = [(start, min(start + CHUNK, last)) for start in range(first, last, CHUNK)]
     if workers == 1 or len(spans) < 2:
         yield from ((span[0], render_pictures(source, span)) for span in spans)
         return
     with multiprocessing.get_context("spawn").Pool(min(workers, len(spans)), worker.start_worker, (recipe,)) as pool:
-        yield from zip((start for start, _ in spans), pool.imap(_work, spans), strict=True)
+        yield from zip((start for start, _ in spans), pool.imap(_render_in_worker, spans), strict=True)
 
 
-def _work(span: tuple[int, int]) -> list[Picture]:
+def _render_in_worker(span: tuple[int, int]) -> list[Picture]:
     return render_pictures(worker.worker_source(), span)
 
 
 def render_pictures(source: RenderedWords, span: tuple[int, int]) -> list[Picture]:
-    """Samples ``span[0]``..``span[1] - 1`` as the PNGs that data sets hold, each with its word."""
+    """Render samples ``span[0]``..``span[1] - 1`` as PNGs, each with its word."""
     pictures = []
     for index in range(*span):
         crop, word, _ = source.sample(index)
@@ -167,14 +181,17 @@ def render_pictures(source: RenderedWords, span: tuple[int, int]) -> list[Pictur
 
 
 def encode_png(crop: np.ndarray) -> bytes:
-    """A crop (h, w, 3) as a PNG."""
+    """Encode a crop, uint8 (h, w, 3), as PNG with compression level 1."""
     file = io.BytesIO()
     Image.fromarray(crop).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
-def _write(path: Path, data: bytes) -> None:
-    """A picture; one that is there has to be the same, or the beginning of it, as an interrupted run leaves it."""
+def _write_picture(path: Path, data: bytes) -> None:
+    """Write a picture.
+
+    If the file exists, it must hold the same bytes or the first of them, as after an interrupted run.
+    """
     try:
         if path.exists() and not data.startswith(path.read_bytes()):
             raise UserError(f"{path}: another picture than dptr renders; move it away, then continue with --resume")
@@ -184,7 +201,7 @@ def _write(path: Path, data: bytes) -> None:
         raise UserError(f"cannot write {path}: {error.strerror}; free space, then continue with --resume") from error
 
 
-def _append(descriptor: int, data: bytes, path: Path) -> None:
+def _append_lines(descriptor: int, data: bytes, path: Path) -> None:
     try:
         while data:
             data = data[os.write(descriptor, data) :]

@@ -1,4 +1,4 @@
-"""Styles of fonts that kinds of pictures are lettered in, told by the family's name and the face's traits."""
+"""Styles of fonts that kinds of pictures ask for, recognized by the family's name and the face's traits."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def _is_plain(font: Font) -> bool:
 
 
 def _is_condensed(font: Font) -> bool:
-    named = _NARROW.search(f"{font.family} {font.style}")
-    return bool("italic" not in font.traits and named and not _DECORATED.search(font.family) and font.weight >= 400)
+    is_narrow = _NARROW.search(f"{font.family} {font.style}")
+    return bool("italic" not in font.traits and is_narrow and not _DECORATED.search(font.family) and font.weight >= 400)
 
 
-def _is_of_printers(font: Font) -> bool:
-    """Typewriters, and the narrow upright sans serifs of receipts."""
+def _is_printer_font(font: Font) -> bool:
+    """Whether a printer of receipts could use the font: typewriter fonts and plain sans-serif fonts, not italic."""
     if "italic" in font.traits or _DECORATED.search(font.family) or font.weight > 800:
         return False
     return "mono" in font.traits or bool(_PRINTER.search(font.family)) or _is_plain(font)
@@ -45,5 +45,5 @@ def _is_of_printers(font: Font) -> bool:
 FONT_STYLES: dict[str, Callable[[Font], bool]] = {
     "plain": _is_plain,
     "condensed": _is_condensed,
-    "printer": _is_of_printers,
+    "printer": _is_printer_font,
 }

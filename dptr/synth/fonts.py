@@ -1,7 +1,7 @@
-"""Fonts: found on the system, or the embedded ones where it has none, and chosen by the word they have to draw.
+"""Fonts: how they are found, and how one is chosen for a word. If the system has few, embedded fonts are added.
 
-What ``faces`` finds out about each file is kept in ``$XDG_CACHE_HOME/dptr/fonts.json``, by path, size and time of the
-file: a first look at a thousand fonts takes about 20 seconds, every later one a fraction of a second.
+The results of ``dptr.synth.font_file`` are cached in ``$XDG_CACHE_HOME/dptr/fonts.json``, by path, size and time of
+each file. The first scan of a thousand fonts takes about 20 seconds, later ones a fraction of a second.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from dptr.utils.errors import UserError
 from dptr.utils.files import write_json
 
 CACHE_VERSION = 7
-EMBEDDED = Path(__file__).with_name("embedded")  # Latin letters; sources and licenses in FONTS.md there
-FEW_FAMILIES = 20  # as many as are embedded; a system with fewer (a container often has one) gets them too
+EMBEDDED = Path(__file__).with_name("embedded")  # fonts of Latin letters; FONTS.md there lists sources and licenses
+FEW_FAMILIES = 20  # a system with fewer, such as most containers, also uses the embedded fonts, which are as many
 OTHER_SUFFIXES = {".pfb", ".pfa", ".t1", ".pcf", ".bdf", ".fon", ".woff", ".woff2"}
 
 _FIELDS = ("number", "family", "style", "weight")
-_BLANK = {" ", *JOINERS}  # what no font has to draw
-# How often signs are painted in such faces, against a regular upright serif: our estimate from training crops.
-_BOLDNESS = ((100, 0.2), (400, 1.0), (700, 2.0), (900, 2.0))  # by weight, linear in between
-_TRAITS = {"sans": 2.0, "italic": 0.5, "mono": 0.4}
-# Scripts whose glyphs depend on their neighbors, or that run right to left: they need a shaping engine.
-_COMPLEX = ((0x0300, 0x036F), (0x0590, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x18AF), (0x1900, 0x1CFF),
+_BLANKS = {" ", *JOINERS}  # characters without ink, which no font needs to have
+# How often signs use such faces, relative to a regular upright serif face; estimated from training crops.
+_BOLDNESS_WEIGHTS = ((100, 0.2), (400, 1.0), (700, 2.0), (900, 2.0))  # by weight, interpolated linearly
+_TRAIT_WEIGHTS = {"sans": 2.0, "italic": 0.5, "mono": 0.4}
+# Scripts that need a shaping engine, because glyphs depend on their neighbors or the text runs from right to left.
+_SHAPED = ((0x0300, 0x036F), (0x0590, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x18AF), (0x1900, 0x1CFF),
             (0xA800, 0xABFF), (0xFB1D, 0xFDFF), (0xFE70, 0xFEFC), (0x10800, 0x11FFF), (0x1E800, 0x1EFFF))  # fmt: skip
 
 
 @dataclass(frozen=True)
 class FontScan:
-    """What was found: usable faces, and the files left out by reason."""
+    """The result of a scan: the usable faces, and for each reason the paths of files with a face that is not used."""
 
     fonts: list[Font]
     left_out: dict[str, list[str]]
@@ -57,7 +57,7 @@ class FontScan:
 
 
 def font_folders() -> list[Path]:
-    """Where this system keeps fonts (freedesktop, macOS and Windows conventions); only folders that exist."""
+    """The existing font folders of this system, by the conventions of freedesktop, macOS and Windows."""
     home = Path.home()
     data_home = Path(os.environ.get("XDG_DATA_HOME") or home / ".local/share")
     data_dirs = (os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share").split(":")
@@ -71,13 +71,13 @@ def font_folders() -> list[Path]:
 
 
 def scan_fonts(paths: Sequence[str | Path] = ()) -> FontScan:
-    """Look at every font in ``paths`` (files or folders), in the order of their paths.
+    """Inspect every font in ``paths`` (files or folders); the files of a folder follow in the order of their paths.
 
-    Without ``paths``: at those of the system, and at the embedded ones too where it has fewer than ``FEW_FAMILIES``. A
-    file that is named itself is used even where it is a font of symbols (``font_file.inspect_font_file``).
+    Without ``paths``, inspect the fonts of the system, and the embedded ones if the system has fewer than
+    ``FEW_FAMILIES``. A font of symbols is used only if ``paths`` names its file (``font_file.inspect_font_file``).
 
     Raises:
-        UserError: a path that does not exist.
+        UserError: a path does not exist.
     """
     if paths:
         return _scan(paths)
@@ -88,15 +88,15 @@ def scan_fonts(paths: Sequence[str | Path] = ()) -> FontScan:
 
 
 def describe_embedded(fonts: Sequence[Font], paths: Sequence[str | Path] = ()) -> list[str]:
-    """A line for the log where ``fonts``, found without ``paths``, hold the embedded ones; else none."""
+    """A line for the log if the search without ``paths`` had to add the embedded fonts; else no line."""
     groups: dict[bool, set[str]] = {True: set(), False: set()}
     for font in fonts:
         groups[Path(font.path).parent == EMBEDDED].add(font.group)
     if paths or not groups[True]:
         return []
-    own, too = (f"few fonts ({len(groups[False])} families)", " too") if groups[False] else ("no fonts", "")
+    system_fonts, too = (f"few fonts ({len(groups[False])} families)", " too") if groups[False] else ("no fonts", "")
     count = len(groups[True])
-    return [f"{own} on this system: the {count} embedded ones are used{too}; scripts/fonts.sh installs more"]
+    return [f"{system_fonts} on this system: the {count} embedded ones are used{too}; scripts/fonts.sh installs more"]
 
 
 def _scan(paths: Sequence[str | Path]) -> FontScan:
@@ -106,15 +106,15 @@ def _scan(paths: Sequence[str | Path]) -> FontScan:
     named = set(map(Path, paths))
     fonts: list[Font] = []
     left_out: dict[str, list[str]] = {}
-    for path in _font_files(paths):
+    for path in _list_font_files(paths):
         stat = path.stat()
         key = f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
         if key not in cache:
-            cache[key] = [_plain(face) for face in inspect_font_file(path)]
+            cache[key] = [_to_json(face) for face in inspect_font_file(path)]
         if path in named and any(face.get("reason") == SYMBOL for face in cache[key]):
             key = f"{key}|named"
             if key not in cache:
-                cache[key] = [_plain(face) for face in inspect_font_file(path, named=True)]
+                cache[key] = [_to_json(face) for face in inspect_font_file(path, named=True)]
         for face in cache[key]:
             if "reason" in face:
                 left_out.setdefault(face["reason"], []).append(str(path))
@@ -122,7 +122,7 @@ def _scan(paths: Sequence[str | Path]) -> FontScan:
                 traits, coverage = tuple(face["traits"]), tuple((first, last) for first, last in face["coverage"])
                 fonts.append(Font(str(path), **{key: face[key] for key in _FIELDS}, traits=traits, coverage=coverage))
     if len(cache) > before:
-        with contextlib.suppress(UserError):  # the cache only saves time; a read-only home is no reason to stop
+        with contextlib.suppress(UserError):  # the cache only saves time: a read-only home folder is no error
             write_json(cache_path, {"version": CACHE_VERSION, "files": cache})
     return FontScan(fonts, left_out)
 
@@ -131,7 +131,7 @@ def find_fonts(paths: Sequence[str | Path] = ()) -> list[Font]:
     """The usable faces of ``scan_fonts``.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or a path does not exist.
     """
     scan = scan_fonts(paths)
     if not scan.fonts:
@@ -144,36 +144,36 @@ def find_fonts(paths: Sequence[str | Path] = ()) -> list[Font]:
 
 
 def needs_shaping(text: str) -> bool:
-    """Whether ``text`` holds characters that only a shaping engine (raqm) draws correctly."""
-    return not text.isascii() and any(char > "\u02ff" and inside(ord(char), _COMPLEX) for char in text)
+    """Whether ``text`` has characters that only a shaping engine (raqm) draws correctly."""
+    return not text.isascii() and any(char > "\u02ff" and inside(ord(char), _SHAPED) for char in text)
 
 
 class FontIndex:
-    """Which fonts can draw a word, and a choice among them in which no family dominates.
+    """Finds the fonts that can draw a word, and chooses among them so that no family dominates.
 
-    A face of a family of n counts ``1 / sqrt(n)``, so a family counts about ``sqrt(n)``: families with many widths are
-    seen more often than a lone display font, and 600 faces of Noto do not drown the rest. Bold and sans-serif faces
-    count more, hairlines, italics and typewriters less, for that is how signs are painted.
+    A face in a group of n faces (``Font.group``) has weight ``1 / sqrt(n)``, so the group weighs ``sqrt(n)``. A group
+    of many faces is chosen more often than a single display font, yet 600 faces of Noto do not crowd out the rest. As
+    on signs, bold and sans-serif faces weigh more, hairlines, italics and typewriter fonts less.
 
     Args:
         fonts: the faces; None = those of this system, and the embedded ones if they are few (``scan_fonts``).
-        split: "heldout" keeps one family in ten, by a hash of its name; "train" the others; "all" everything.
+        split: "heldout" takes one group in ten, by a hash of its name; "train" takes the others; "all" takes all.
 
     Raises:
         UserError: no font is left.
     """
 
     def __init__(self, fonts: Sequence[Font] | None = None, split: Literal["all", "train", "heldout"] = "all"):
-        everything = find_fonts() if fonts is None else list(fonts)
-        self.fonts = [font for font in everything if split == "all" or _heldout(font.group) == (split == "heldout")]
+        candidates = find_fonts() if fonts is None else list(fonts)
+        self.fonts = [font for font in candidates if split == "all" or _is_held_out(font.group) == (split == "heldout")]
         if not self.fonts:
             raise UserError(
-                f"font_split '{split}': none of the {len(everything)} fonts falls in it; it holds one family in ten by "
+                f"font_split '{split}': none of the {len(candidates)} fonts falls in it; it holds one family in ten by "
                 "name; install more fonts (scripts/fonts.sh) or pass --set render.font_split=all"
             )
         sizes = Counter(font.group for font in self.fonts)
-        boldness = np.interp([font.weight for font in self.fonts], *np.transpose(_BOLDNESS))
-        traits = [math.prod(_TRAITS[trait] for trait in font.traits) for font in self.fonts]
+        boldness = np.interp([font.weight for font in self.fonts], *np.transpose(_BOLDNESS_WEIGHTS))
+        traits = [math.prod(_TRAIT_WEIGHTS[trait] for trait in font.traits) for font in self.fonts]
         self.weights = boldness * traits / np.sqrt([sizes[font.group] for font in self.fonts])
         self.styles = {name: np.array([*map(fits, self.fonts)]) for name, fits in FONT_STYLES.items()}
         self._columns: dict[str, np.ndarray] = {}
@@ -185,8 +185,11 @@ class FontIndex:
         return {**self.__dict__, "_columns": {}}
 
     def covering(self, text: str) -> np.ndarray:
-        """Which fonts draw every character of ``text``: bool (fonts,). All False for an empty or blank text."""
-        characters = set(text) - _BLANK
+        """Which fonts draw every character of ``text``: bool (fonts,).
+
+        All are False for an empty or blank text, and for a text that needs shaping if raqm is missing.
+        """
+        characters = set(text) - _BLANKS
         if not characters or (needs_shaping(text) and not features.check("raqm")):
             return np.zeros(len(self.fonts), bool)
         covers = np.ones(len(self.fonts), bool)
@@ -201,36 +204,37 @@ class FontIndex:
         return bool(self.covering(text).any())
 
     def choose(self, text: str, fraction: float, style: str = "") -> Font:
-        """The font at ``fraction`` in [0, 1) of the weights of those that cover ``text``.
+        """Choose a font that covers ``text``, at random by weight.
 
         Args:
-            style: a key of ``FONT_STYLES``, whose fonts go before plain ones, and these before all others; "" = none
-                goes before others.
+            fraction: a random number in [0, 1): the position in the cumulative weights of the covering fonts.
+            style: a key of ``FONT_STYLES``. Fonts of this style are preferred; if none covers the text, plain fonts
+                are; if none of these does either, any font. "" = no preference.
 
         Raises:
-            UserError: none covers it; the characters that no font has are named.
+            UserError: no font covers the text; the message names the characters that no font has.
         """
         covering = self.covering(text)
-        for wanted in (style, "plain") if style else ():
-            if (covering & self.styles[wanted]).any():
-                covering = covering & self.styles[wanted]
+        for preferred in (style, "plain") if style else ():
+            if (covering & self.styles[preferred]).any():
+                covering = covering & self.styles[preferred]
                 break
         cumulative = np.cumsum(self.weights * covering)
         if cumulative[-1] == 0:
-            alone = sorted(char for char in set(text) - _BLANK if not self.can_draw(char))
-            what = f"no font has {' '.join(alone)}" if alone else "no single font has all its characters"
+            missing = sorted(char for char in set(text) - _BLANKS if not self.can_draw(char))
+            problem = f"no font has {' '.join(missing)}" if missing else "no single font has all its characters"
             raise UserError(
-                f"word {text!r}: {what}; every character of a rendered word must be in one of the {len(self.fonts)} "
+                f"word {text!r}: {problem}; every character of a rendered word must be in one of the {len(self.fonts)} "
                 "fonts; run scripts/fonts.sh, or pass --set 'render.fonts=[\"FOLDER\"]'"
             )
         return self.fonts[int(np.searchsorted(cumulative, fraction * cumulative[-1], side="right"))]
 
 
-def _heldout(group: str) -> bool:
+def _is_held_out(group: str) -> bool:
     return hashlib.blake2b(group.encode(), digest_size=8).digest()[0] % 10 == 0
 
 
-def _font_files(paths: Sequence[str | Path]) -> Iterator[Path]:
+def _list_font_files(paths: Sequence[str | Path]) -> Iterator[Path]:
     visited: set[Path] = set()
     for path in map(Path, paths):
         if not path.exists():
@@ -245,7 +249,8 @@ def _font_files(paths: Sequence[str | Path]) -> Iterator[Path]:
                 yield file
 
 
-def _plain(face: Font | str) -> dict[str, Any]:
+def _to_json(face: Font | str) -> dict[str, Any]:
+    """A face, or the reason why it is not used, as an entry of the cache."""
     if isinstance(face, str):
         return {"reason": face}
     return {key: getattr(face, key) for key in (*_FIELDS, "traits", "coverage")}

@@ -1,10 +1,15 @@
-"""Packs: crops rendered once, for training to read many times.
+"""Packs: crops that are rendered once and read many times in training.
 
-A core renders some 480 crops a second, about as many as a small recognizer learns from; read from a pack, crops cost
-nothing. A pack is a folder of files of ``SHARD`` crops at their final size with the letters' places and the words, each
-written whole or not at all: an interrupted ``dptr synth`` goes on with the missing ones. A file is safetensors, whose
-crops are mapped, or Parquet: a quarter of the bytes, and shards (``dptr.shards``), which whatever reads labeled crops
-reads too.
+A CPU core renders about 480 crops a second, about as many as a small recognizer learns from in that time. Reading crops
+from a pack costs almost nothing.
+
+A pack is a folder of files, called shards, of ``SHARD`` crops each. A shard holds the crops in their final size, the
+positions of their letters, and their words. It is written completely or not at all, so an interrupted ``dptr synth``
+continues with the missing shards. There are two formats:
+
+- safetensors: crops are memory-mapped.
+- Parquet: a quarter of the size. Such a pack is a set of shards (``dptr.shards``), which every reader of labeled crops
+  can read.
 """
 
 from __future__ import annotations
@@ -48,14 +53,16 @@ RECIPE = "pack.json"  # the manifest
 
 @dataclass(frozen=True)
 class _Shard:
-    crops: torch.Tensor  # uint8 (n, h, w, 3), mapped from the file; where they are of several sizes (all values)
-    sizes: np.ndarray  # height and width of each crop, (n, 2)
-    starts: np.ndarray  # the first value of each crop, (n); empty where all are of one size
-    stops: torch.Tensor  # float16 (n, letters, 2), mapped
+    """An open safetensors file of a pack; tensors are memory-mapped."""
+
+    crops: torch.Tensor  # uint8 (n, h, w, 3); for crops of several sizes (values,), all crops one after the other
+    sizes: np.ndarray  # (n, 2), height and width of each crop
+    starts: np.ndarray  # (n,), index in ``crops`` of each crop's first value; empty if all crops have one size
+    stops: torch.Tensor  # float16 (n, letters, 2)
     words: list[str]
 
     def crop(self, row: int) -> np.ndarray:
-        """uint8 (h, w, 3), of its own size."""
+        """Crop number ``row`` of the shard: uint8 (h, w, 3)."""
         if not len(self.starts):
             return self.crops[row].numpy()
         height, width = self.sizes[row]
@@ -65,12 +72,12 @@ class _Shard:
 
 @dataclass(frozen=True)
 class Pack(ByRows):
-    """Crops of a pack in a new seeded order each epoch: a ``Source``.
+    """A ``Source`` of the crops of a safetensors pack, in a new random order each epoch.
 
     Args:
         folder: of the pack.
-        rows: which crops, by number.
-        seed: of the orders.
+        rows: numbers of the crops to use.
+        seed: of the random orders.
     """
 
     folder: Path
@@ -78,7 +85,7 @@ class Pack(ByRows):
     seed: int
 
     def __len__(self) -> int:
-        """Crops of an epoch."""
+        """The number of crops in an epoch."""
         return len(self.rows)
 
     def sample(self, index: int) -> Sample:
@@ -93,11 +100,11 @@ class Pack(ByRows):
     def sizes(self) -> Int[np.ndarray, "n 2"]:
         """Height and width in pixels of each crop."""
         count = int(self.rows.max()) // SHARD + 1
-        every = np.concatenate([_open_shard(self.folder / _name(number)).sizes for number in range(count)])
-        return every[self.rows]
+        sizes = np.concatenate([_open_shard(self.folder / _name(number)).sizes for number in range(count)])
+        return sizes[self.rows]
 
     def choose(self, rows: np.ndarray, stream: int) -> Pack:
-        """Some of the crops; another ``stream`` has other orders."""
+        """A source of some of the crops; each ``stream`` has its own random orders."""
         return Pack(self.folder, self.rows[rows], self.seed + (stream << 48))
 
     def _place(self, index: int) -> tuple[_Shard, int]:
@@ -115,24 +122,29 @@ def open_pack(
     window: int = DataConfig().window,
     cache: str = "",
 ) -> tuple[Pack | StreamedCrops, list[str]]:
-    """A pack to train on, and lines for the log: words that the charset cannot write are left out and counted.
+    """Open a pack to train on.
 
-    Pictures without text are among them, with the word "".
+    Crops whose word ``check_label`` rejects or changes are left out and counted. Pictures without text stay, with the
+    word "".
 
     Args:
-        folder: of a pack, or shards, which are streamed.
-        window, cache: of shards; see ``stream_crops``.
+        folder: a pack. Parquet shards are streamed.
+        seed: of the random orders.
+        window, cache: only for Parquet shards, see ``stream_crops``.
+
+    Returns:
+        The source, and lines for the log.
 
     Raises:
-        UserError: no pack there, an unfinished or damaged one, crops of another size, or no crop is left; see
-            ``stream_crops``.
+        UserError: there is no pack, it is unfinished or damaged, its crops have another size, or no crop is left; for
+            Parquet shards, see ``stream_crops``.
     """
     if is_shards(folder):
         streamed = stream_crops(
             str(folder), charset, max_length, size, seed, 0.0, window, cache, allow_empty=True, exact=True
         )
-        unknown = "" if streamed.chunks.shards.columns[2] else "; where their letters stand is not known"
-        message = f"pack {streamed.chunks.shards.url}: {len(streamed):,} rendered crops, streamed{unknown}"
+        note = "" if streamed.chunks.shards.columns[2] else "; where their letters stand is not known"
+        message = f"pack {streamed.chunks.shards.url}: {len(streamed):,} rendered crops, streamed{note}"
         return streamed, [message, *drops_of(streamed).lines()]
     folder = Path(folder)
     if not (folder / RECIPE).is_file():
@@ -142,9 +154,9 @@ def open_pack(
     dropped: dict[str, int] = {}
     for number, start in enumerate(range(0, count, SHARD)):
         shard = _open_shard(folder / _name(number))
-        others = {(int(height), int(width)) for height, width in np.unique(shard.sizes, axis=0)} - {*size.every}
-        if others:
-            height, width = min(others, key=by_shape)
+        other_sizes = {(int(height), int(width)) for height, width in np.unique(shard.sizes, axis=0)} - {*size.every}
+        if other_sizes:
+            height, width = min(other_sizes, key=by_shape)
             raise UserError(
                 f"pack {folder}: crops of {height}x{width} pixels where the encoder takes {size}; make one with "
                 f"--set size.height={size.height} --set size.width={size.width} --set size.max_width={size.max_width} "
@@ -179,41 +191,42 @@ def write_pack(
     """Render samples 0..count-1 of ``recipe`` into ``folder``.
 
     Args:
-        count: crops; a multiple of ``SHARD`` or a last, smaller shard.
-        workers: processes that render; 1 = this one.
-        resume: go on with a folder that already holds a pack of this recipe, also to make it larger.
-        progress: called with the number of crops done, by whoever did them.
-        part: (i, n) = every n-th shard from the i-th on: n jobs together, in any order or at once, make the pack.
-        style: a key of ``STYLES``.
+        count: number of crops; if it is no multiple of ``SHARD``, the last shard is smaller.
+        workers: processes that render; 1 = this process.
+        resume: continue in a folder that already holds a pack of this recipe, which may also become larger.
+        progress: called with the number of crops done, including those in the folder at the start.
+        part: (i, n) = render every n-th shard from the i-th on. n jobs, in any order or at the same time, make the
+            whole pack.
+        style: the format, a key of ``STYLES``.
 
     Raises:
-        UserError: ``folder`` holds something else, a pack and neither ``resume`` nor a part is asked for, or a pack of
-            another recipe, or of other words (``check_words``); what rendering raises.
+        UserError: ``folder`` holds other files, a pack of another recipe or of other words (``check_words``), or a pack
+            while ``resume`` is off and ``part`` is the whole; the package for ``style`` is missing; rendering fails.
     """
-    described = {**describe_recipe(recipe), "shard": SHARD}
+    manifest = {**describe_recipe(recipe), "shard": SHARD}
     if style != "safetensors":
-        described["format"] = style
+        manifest["format"] = style
         require_extras(f"dptr synth --format {style}", "shards")
     path = folder / RECIPE
     if check_folder(folder, "pack", RECIPE, ("recipe", "shard", "count")):
-        before = read_json(path, "pack")
+        old_manifest = read_json(path, "pack")
         if not resume and part == (0, 1):
             raise UserError(f"{folder}: already holds a pack; pass --resume to continue it, or another --out")
-        if not same_crops({**before, "count": 0}, {**described, "count": 0}):
+        if not same_crops({**old_manifest, "count": 0}, {**manifest, "count": 0}):
             raise UserError(f"{folder}: holds a pack of another recipe; pass the same settings, or another --out")
-        count = max(count, before["count"])
-    source = make_source(recipe)  # raises what is wrong with the recipe before anything is written
-    if part == (0, 1):  # else other jobs may be writing there
+        count = max(count, old_manifest["count"])
+    source = make_source(recipe)  # errors in the recipe come before anything is written
+    if part == (0, 1):  # else other jobs may be writing in the folder
         remove_partial(folder)
-    write_json(path, {**described, "count": count})
+    write_json(path, {**manifest, "count": count})
     shards = [
-        _Missing(folder / _name(number, style), number, start, min(start + SHARD, count))
+        _PackShard(folder / _name(number, style), number, start, min(start + SHARD, count))
         for number, start in enumerate(range(0, count, SHARD))
     ]
     missing = [shard for shard in shards if STYLES[style].count(shard.path) != len(shard)]
     done = count - sum(map(len, missing))
-    if whole := next((shard for shard in shards if shard not in missing), None):
-        check_words(whole.path, STYLES[style].words(whole.path), source, whole.first)
+    if complete := next((shard for shard in shards if shard not in missing), None):
+        check_words(complete.path, STYLES[style].words(complete.path), source, complete.first)
     progress(done)
     missing = [shard for shard in missing if shard.number % part[1] == part[0]]
     if not missing:
@@ -224,14 +237,14 @@ def write_pack(
             progress(done)
         return
     with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)), worker.start_worker, (recipe,)) as pool:
-        for written in pool.imap_unordered(partial(_work, style), missing):
+        for written in pool.imap_unordered(partial(_write_in_worker, style), missing):
             done += written
             progress(done)
 
 
 @dataclass(frozen=True)
-class _Missing:
-    """A shard to be written: samples ``first``..``last - 1``."""
+class _PackShard:
+    """A shard of a pack, samples ``first``..``last - 1``, which may have to be written."""
 
     path: Path
     number: int
@@ -242,23 +255,24 @@ class _Missing:
         return self.last - self.first
 
     def write(self, source: RenderedWords, style: str) -> int:
-        """Returns how many crops it holds."""
+        """Render and write the shard; return the number of its crops."""
         samples = [source.sample(index) for index in range(self.first, self.last)]
         STYLES[style].write(self.path, samples, self.first, len(source.renderer.size.every) > 1)
         return len(self)
 
 
-def _work(style: str, shard: _Missing) -> int:
+def _write_in_worker(style: str, shard: _PackShard) -> int:
     return shard.write(worker.worker_source(), style)
 
 
-def _write_tensors(path: Path, samples: list[Sample], first: int, several: bool) -> None:
+def _write_tensors(path: Path, samples: list[Sample], first: int, variable_size: bool) -> None:
     crops = [crop for crop, _, _ in samples]
+    values = np.concatenate([crop.ravel() for crop in crops]) if variable_size else np.stack(crops)
     tensors = {
-        "crops": torch.from_numpy(np.concatenate([crop.ravel() for crop in crops]) if several else np.stack(crops)),
+        "crops": torch.from_numpy(values),
         "stops": torch.from_numpy(pad_stops([stops for _, _, stops in samples])).half(),
     }
-    if several:
+    if variable_size:
         tensors["sizes"] = torch.tensor([crop.shape[:2] for crop in crops])
     words = json.dumps([word for _, word, _ in samples], ensure_ascii=False)
     save_tensors(path, tensors, {"words": words})
@@ -268,11 +282,11 @@ def _count_tensors(path: Path) -> int:
     return len(_read_shard(path).words) if path.is_file() else 0
 
 
-def _words_of_tensors(path: Path) -> list[str]:
+def _read_tensor_words(path: Path) -> list[str]:
     return _read_shard(path).words
 
 
-def _write_parquet(path: Path, samples: list[Sample], first: int, several: bool) -> None:
+def _write_parquet(path: Path, samples: list[Sample], first: int, variable_size: bool) -> None:
     from dptr.shards.parquet import write_crops
 
     pictures = ((encode_png(crop), word, stops.ravel().tolist()) for crop, word, stops in samples)
@@ -285,7 +299,7 @@ def _count_parquet(path: Path) -> int:
     return count_rows(path) if path.is_file() else 0
 
 
-def _words_of_parquet(path: Path) -> list[str]:
+def _read_parquet_words(path: Path) -> list[str]:
     from dptr.shards.parquet import read_words
 
     return read_words(path)
@@ -293,16 +307,16 @@ def _words_of_parquet(path: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Style:
-    """How the files of a pack are written, how many crops one holds (0 = it is not there), and their words."""
+    """The functions of a file format."""
 
-    write: Callable[[Path, list[Sample], int, bool], None]
-    count: Callable[[Path], int]
-    words: Callable[[Path], list[str]]
+    write: Callable[[Path, list[Sample], int, bool], None]  # path, samples, number of the first, whether sizes differ
+    count: Callable[[Path], int]  # the number of crops in a file; 0 if the file does not exist
+    words: Callable[[Path], list[str]]  # the words of a file
 
 
 STYLES = {
-    "safetensors": Style(_write_tensors, _count_tensors, _words_of_tensors),
-    "parquet": Style(_write_parquet, _count_parquet, _words_of_parquet),
+    "safetensors": Style(_write_tensors, _count_tensors, _read_tensor_words),
+    "parquet": Style(_write_parquet, _count_parquet, _read_parquet_words),
 }
 
 

@@ -1,6 +1,6 @@
-"""Paint: the background, the board, shadows, outlines and the ink of a warped word.
+"""Painting of a warped word: its background, sign board, shadows, outlines, and ink.
 
-Images are float32 (h, w, 3), RGB in [0, 255].
+Images are float32 (h, w, 3), RGB; values may exceed [0, 255] until the camera clips them.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ def paint(
     effects: Effects,
     rng: Generator,
 ) -> np.ndarray:
-    """Background, shadow, outline and ink.
+    """Paint the word on a background, with the effects that ``rng`` selects by their probabilities.
 
     Args:
-        across: how many letters stand beside each other.
+        across: how many letters stand side by side.
         palette: (n, 3), colors to choose from.
         photographs: uint8 (h, w, 3), backgrounds to choose from.
+        effects: probability of each effect.
     """
     fill, outline = word.fill, word.outline
     height, width = fill.shape
@@ -42,21 +43,21 @@ def paint(
         background, mean = word.ground, _mean_below(word.ground, outline)
         deviation = np.zeros(3, np.float32)
     contrast = rng.uniform(22, 70) if rng.random() < effects.low_contrast else rng.uniform(80, 250)
-    busy = np.float32(deviation.mean() / (contrast / 5))
-    if busy > 1:  # a wild background would hide the ink: tone it down
+    clutter = np.float32(deviation.mean() / (contrast / 5))
+    if clutter > 1:  # a busy background would hide the ink: reduce its contrast
         calm = pixels.solid_color(mean, height, width)
-        background = calm + (background - calm) / busy
+        background = calm + (background - calm) / clutter
     color = colors.pick_contrasting_color(rng, palette, mean, contrast)
     if rng.random() < effects.black_or_white and contrast > 70:
         color = colors.pick_black_or_white(rng, mean)
     if word.ink is not None:
         color = word.ink.astype(np.float32)
     if word.board is not None:
-        beyond = _paint_background(height, width, palette, photographs, effects, rng)
+        surroundings = _paint_background(height, width, palette, photographs, effects, rng)
         border = (
             color if rng.random() < 0.5 else colors.pick_contrasting_color(rng, palette, mean, rng.uniform(60, 200))
         )
-        background = draw_sign_board(background, beyond, border, word.board, rng)
+        background = draw_sign_board(background, surroundings, border, word.board, rng)
     ink = pixels.solid_color(color, height, width)
     if rng.random() < effects.gradient:
         other = colors.pick_contrasting_color(rng, palette, mean, contrast)
@@ -67,45 +68,37 @@ def paint(
     if rng.random() < effects.shadow:
         background = _add_shadow(background, color, outline, rng)
     if effects.extrusion and rng.random() < effects.extrusion:
-        dim = rng.uniform(0.3, 0.6) if color @ colors.LUMA > 80 else 0.0  # black faces have no darker sides
-        own = dim == 0 or rng.random() < 0.5
-        sides = colors.pick_contrasting_color(rng, palette, color, rng.uniform(70, 180)) if own else dim * color
-        angle, depth = rng.uniform(0, 2 * np.pi), rng.uniform(0.08, 0.22) * height
-        most = 0.35 * width / across  # a letter's sides must not reach far over the next one
-        shift = np.array((np.clip(depth * np.cos(angle), -most, most), depth * np.sin(angle)))
-        background = extrude(background, sides, outline, shift)
+        max_shift = 0.35 * width / across  # the sides of a letter must not cover much of the next letter
+        background = _add_extrusion(background, color, outline, max_shift, palette, rng)
     if outline is not fill:
-        edge = colors.pick_contrasting_color(rng, palette, color, rng.uniform(60, 220))
-        if effects.double_outline and rng.random() < effects.double_outline:
-            outer = colors.pick_contrasting_color(rng, palette, edge, rng.uniform(80, 220))
-            wide = cv2.dilate(outline, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (int(rng.integers(3, 8)), 5)))
-            background = pixels.blend(background, outer, wide)
-        background = pixels.blend(background, edge, np.maximum(outline - fill, 0))
+        background = _add_contour(background, color, word, palette, effects, rng)
     if rng.random() < effects.wear:
         worn = pixels.smooth_noise(rng, height, width, int(rng.integers(6, 20)))
         fill = fill * np.clip(1.1 - rng.uniform(1, 4) * np.maximum(worn - rng.uniform(0.2, 0.6), 0), 0, 1)
-    if effects.ink_styles and (special := ink_styles.choose_ink_style(effects.ink_styles, rng.random())):
-        background, ink, fill = special(background, ink, fill, rng)
+    if effects.ink_styles and (apply_style := ink_styles.choose_ink_style(effects.ink_styles, rng.random())):
+        background, ink, fill = apply_style(background, ink, fill, rng)
     return pixels.blend(background, ink, fill)
 
 
 def _mean_below(ground: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The mean color (3,) where the ink will be; of the whole ground where there is none."""
+    """The mean color (3,) of the ground below the ink, or of the whole ground if there is no ink."""
     ink = (mask > 0.1).astype(np.uint8)
     return np.array(cv2.mean(ground, ink if ink.any() else None)[:3], np.float32)
 
 
 def extrude(background: np.ndarray, sides: np.ndarray, mask: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Block letters: ``mask`` reaches ``shift`` (2,) pixels, x and y, into the depth and grows a third darker there.
+    """Paint the sides of block letters, which get a third darker towards the back.
 
     Args:
-        background: float32 (h, w, 3); gets the letters' sides, their faces are still to be painted.
-        sides: (3,), their color.
+        background: float32 (h, w, 3).
+        sides: color (3,) of the sides at the front.
+        mask: (h, w), the faces of the letters, which are painted later.
+        shift: (2,), x and y in pixels from the faces to the back of the letters.
     """
     steps = max(1, math.ceil(np.abs(shift).max()))
     for step in range(steps, 0, -1):  # from the back to the front, a pixel at a time
-        part = step / steps
-        background = pixels.blend(background, (1 - part / 3) * sides, _shift(mask, part * shift))
+        share = step / steps
+        background = pixels.blend(background, (1 - share / 3) * sides, _translate(mask, share * shift))
     return background
 
 
@@ -125,7 +118,7 @@ def _paint_background(
         piece = backgrounds.crop_photograph(rng, photographs, height, width)
         if rng.random() < 0.35:
             background = piece
-        else:  # paint that keeps the wall's light and grain
+        else:  # the wall is painted; its light and grain remain visible
             calm = pixels.solid_color(colors.mean_color(piece), height, width)
             background = background + rng.uniform(0.1, 0.6) * (piece - calm)
     if rng.random() < effects.gradient:
@@ -138,23 +131,57 @@ def _paint_background(
     return background
 
 
+def _add_extrusion(
+    background: np.ndarray,
+    color: np.ndarray,
+    outline: np.ndarray,
+    max_shift: float,
+    palette: np.ndarray,
+    rng: Generator,
+) -> np.ndarray:
+    """Paint the sides of block letters with faces of ``color``: darker than these, or of a contrasting color.
+
+    The sides reach at most ``max_shift`` pixels to the left or the right.
+    """
+    dim = rng.uniform(0.3, 0.6) if color @ colors.LUMA > 80 else 0.0  # 0: nothing is darker than black letters
+    if dim == 0 or rng.random() < 0.5:
+        sides = colors.pick_contrasting_color(rng, palette, color, rng.uniform(70, 180))
+    else:
+        sides = dim * color
+    angle, depth = rng.uniform(0, 2 * np.pi), rng.uniform(0.08, 0.22) * outline.shape[0]
+    shift = np.array((np.clip(depth * np.cos(angle), -max_shift, max_shift), depth * np.sin(angle)))
+    return extrude(background, sides, outline, shift)
+
+
+def _add_contour(
+    background: np.ndarray, color: np.ndarray, word: WordMask, palette: np.ndarray, effects: Effects, rng: Generator
+) -> np.ndarray:
+    """Paint the contour of letters of ``color``, perhaps with a second contour around it."""
+    edge = colors.pick_contrasting_color(rng, palette, color, rng.uniform(60, 220))
+    if effects.double_outline and rng.random() < effects.double_outline:
+        outer = colors.pick_contrasting_color(rng, palette, edge, rng.uniform(80, 220))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (int(rng.integers(3, 8)), 5))
+        background = pixels.blend(background, outer, cv2.dilate(word.outline, kernel))
+    return pixels.blend(background, edge, np.maximum(word.outline - word.fill, 0))
+
+
 def _add_shadow(background: np.ndarray, color: np.ndarray, mask: np.ndarray, rng: Generator) -> np.ndarray:
-    """A soft or hard shadow beside the ink, a glow around it, or the letters' depth."""
+    """Paint a soft or hard shadow beside the ink, a halo around it, or the depth of the letters."""
     height = mask.shape[0]
     kind = rng.random()
     shift = rng.uniform(-0.1, 0.1, 2) * height
-    if kind < 0.3:  # depth: the mask smeared along the shift
+    if kind < 0.3:  # depth: the union of the mask at several shifts
         depth = mask
         for part in (0.25, 0.5, 0.75, 1.0):
-            depth = np.maximum(depth, _shift(mask, shift * part))
+            depth = np.maximum(depth, _translate(mask, shift * part))
         return pixels.blend(background, rng.uniform(0.2, 0.7) * color, depth)
     if kind < 0.85:
-        soft = cv2.GaussianBlur(_shift(mask, shift), (0, 0), rng.uniform(0.3, 3))
+        soft = cv2.GaussianBlur(_translate(mask, shift), (0, 0), rng.uniform(0.3, 3))
         return background * pixels.to_rgb(1 - rng.uniform(0.5, 1) * soft)
     halo = cv2.GaussianBlur(mask, (0, 0), rng.uniform(2, 5))
     return pixels.blend(background, 255 - color, np.minimum(1.5 * halo, 0.9))
 
 
-def _shift(mask: np.ndarray, shift: np.ndarray) -> np.ndarray:
+def _translate(mask: np.ndarray, shift: np.ndarray) -> np.ndarray:
     matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
     return cv2.warpAffine(mask, matrix, mask.shape[1::-1])

@@ -1,8 +1,12 @@
-"""Rendered crops: a word becomes a picture that could have been cut from a photograph.
+"""The renderer turns a word into a picture that could be a crop of a photograph.
 
-One crop goes through: a mask of the word (``layout``, ``multiline``, or one of ``kinds``), one perspective warp to the
-crop (``warp``; stretched to the target shape, as labeled crops are), background and ink (``paint``), light and camera
-(``camera``).
+The steps are:
+
+1. Draw a mask of the word (``layout``, ``multiline``, or one of ``kinds``).
+2. Warp it by a perspective transform into the crop (``warp``). The crop is stretched to its final shape, as labeled
+   crops are.
+3. Paint the background and the ink (``paint``).
+4. Add effects of light and of the camera (``camera``).
 """
 
 from __future__ import annotations
@@ -25,20 +29,22 @@ from dptr.utils.sizes import Sizes
 
 
 class Renderer:
-    """Words to crops.
+    """Renders words as crops.
 
-    ``render`` is a pure function of (config, size, seed, index, text) on one set of fonts and backgrounds: the
-    same bytes in any process and any order. Making (or unpickling) a Renderer sets OpenCV to one thread in this
-    process: at these sizes threads only cost time, and several workers must not fight over the cores.
+    For the same fonts and backgrounds, ``render`` is a pure function of (config, size, seed, index, text): it gives the
+    same bytes in any process and in any order.
+
+    Creating or unpickling a Renderer sets OpenCV to one thread in this process. For such small images threads only cost
+    time, and they would compete with other workers for CPU cores.
 
     Args:
-        config: how likely each effect is, and where fonts and backgrounds come from.
-        seed: another seed gives other crops for the same words.
-        fonts: None = found as ``config.fonts`` and ``config.font_split`` say.
+        config: the probability of each effect, and where fonts and backgrounds come from.
+        seed: another seed gives other crops of the same words.
+        fonts: None = the fonts that ``config.fonts`` and ``config.font_split`` select.
         size: of the crops; None = 32 x 128 pixels.
 
     Raises:
-        UserError: no fonts; ``config.backgrounds`` is not a folder of photographs.
+        UserError: there are no fonts, or ``config.backgrounds`` is not a folder of photographs.
     """
 
     def __init__(self, config: RenderConfig, seed: int, fonts: FontIndex | None = None, size: Sizes | None = None):
@@ -56,62 +62,71 @@ class Renderer:
         self.__dict__.update(state)
 
     def can_draw(self, text: str) -> bool:
-        """Whether some font draws every character of ``text``, which may be empty."""
+        """Whether some font draws every character of ``text``; True for an empty text."""
         return not text or self.fonts.can_draw(text)
 
     def kind_of(self, index: int) -> str:
-        """The kind of picture of that crop, a key of ``KINDS``; "" = a word on a sign."""
+        """The kind of picture of crop ``index``, a key of ``KINDS``; "" = a word on a sign."""
         shares = self.effects.kinds
         return choose_kind(shares, self._generator(index, stream=1).random()) if shares else ""
 
     def render(self, text: str, index: int) -> np.ndarray:
-        """The crop of ``text`` number ``index``: uint8 (h, w, 3), RGB, of the size that ``size`` chooses.
+        """Render ``text`` as crop ``index``.
 
-        An empty text gives a picture without text; a text that the crop's kind cannot draw stands on a sign.
+        An empty text gives a picture without text. If the crop's kind of picture cannot draw the text, the text is
+        drawn on a sign.
+
+        Returns:
+            uint8 (h, w, 3), RGB, in one of the sizes of ``size``.
 
         Raises:
-            UserError: no font draws the word (see ``can_draw``).
+            UserError: no font draws the text (see ``can_draw``).
         """
         return self._render(text, index, False)[0]
 
     def render_with_stops(self, text: str, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """``render``, and where the letters stand in the crop.
+        """Render ``text`` as ``render`` does, and locate its letters in the crop.
 
         Returns:
-            The crop, and float32 (letters, 2): where each letter begins and where it ends, halfway up, as a share of
-            the crop's width (below 0 or above 1 where a letter is cut). NaN where that has no meaning: scripts that
-            join their letters, words turned by 90 degrees or upside down, letters one below the other, words on two
-            lines, and on arcs of more than 130 degrees.
+            The crop, and float32 (letters, 2): where each letter begins and where it ends, at half its height, as a
+            share of the crop's width (below 0 or above 1 if a letter is cut). The values are NaN where letters have no
+            such places: in scripts that join their letters, words turned by 90 degrees or upside down, letters one
+            below the other, words on two lines, on arcs of more than 130 degrees, and on round badges.
         """
         return self._render(text, index, True)
 
     def font_of(self, text: str, index: int) -> Font:
-        """The font of that crop."""
+        """The font in which crop ``index`` shows ``text``."""
         kind = KINDS.get(self.kind_of(index))
         return self.fonts.choose(text, self._generator(index).random(), kind.fonts if kind else "")
 
     def _generator(self, index: int, stream: int = 0) -> Generator:
+        """The random numbers of crop ``index``; each ``stream`` has its own."""
         key = np.array([self.seed % 2**64, index % 2**64], np.uint64)
         return Generator(np.random.Philox(key=key, counter=[0, 0, 0, stream]))
 
     def _render(self, text: str, index: int, with_stops: bool) -> tuple[np.ndarray, np.ndarray]:
-        name = self.kind_of(index) if text else "empty"
-        kind, rng = KINDS.get(name), self._generator(index)
+        kind_name = self.kind_of(index) if text else "empty"
+        kind, rng = KINDS.get(kind_name), self._generator(index)
         font = self.fonts.choose(text, rng.random(), kind.fonts if kind else "") if text else None
         line = kind.draw(text, font, Materials(self.colors, self.photographs, self.fonts), rng) if kind else None
-        effects = self._effects_of[name] if line else self.effects
+        effects = self._effects_of[kind_name] if line else self.effects
         if line is None:
-            assert font is not None  # a picture without text can always be drawn
+            assert font is not None  # "empty" always draws an empty text
             line = self._draw_line(text, font, rng, with_stops)
         word = warp_line(line, effects, self.size, rng)
         across = line.across or (1 if line.upright else len(text))
         image = paint(word, across, self.colors, self.photographs, effects, rng)
         image, contrast = camera.light_scene(image, word.fill, word.outline, effects, rng)
-        shot = camera.capture(image, word.aspect, across, line.rows, contrast, word.size, effects, rng)
-        return shot, word.stops
+        crop = camera.capture(image, word.aspect, across, line.rows, contrast, word.size, effects, rng)
+        return crop, word.stops
 
     def _draw_line(self, text: str, font: Font, rng: Generator, with_stops: bool) -> layout.Line:
-        """The word's mask: spaced, thickened, bent, with neighbors; or in rows. ``with_stops``: see ``draw_word``."""
+        """Draw the mask of a word on a sign, with random spacing, jitter, weight, curve, and neighbors, or in rows.
+
+        Args:
+            with_stops: see ``layout.draw_word``.
+        """
         effects = self.effects
         spacing = 0.0
         if rng.random() < effects.letter_spacing:
@@ -143,7 +158,7 @@ class Renderer:
         return bool(share) and multiline.can_stack_letters(text, height) and rng.random() < share
 
     def _draw_jitter(self, text: str, rng: Generator) -> np.ndarray | None:
-        """Each letter's rise, turn and growth, or None where all stand in line."""
+        """Rise, rotation and growth of each letter (``layout.draw_letters``); None = letters are not moved."""
         first, second = rng.random(2)
         if first < self.effects.letter_jitter:
             return rng.normal(0, 1, (len(text), 3)) * (0.06, 0.1, 0.05)

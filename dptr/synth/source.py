@@ -1,4 +1,4 @@
-"""Rendered words as a source to train on: sample i is the same in any process."""
+"""Rendered words as a source of training samples: sample i is the same in any process."""
 
 from __future__ import annotations
 
@@ -11,28 +11,32 @@ from dptr.text.corpus import Corpus
 from dptr.text.streamed import REDRAW
 from dptr.utils.errors import UserError
 
-_ATTEMPTS = 100
+_ATTEMPTS = 100  # words that are tried before no font seems to draw any
 
 
 @dataclass(frozen=True)
 class RenderedWords:
-    """Words of a corpus, rendered. A word that no font can draw gives way to another (``undrawable``).
+    """Rendered words of a corpus.
 
-    Kinds of pictures that have texts of their own get those (``dptr.synth.kinds``); the word of a picture without text
-    is "".
+    A word that no font can draw is replaced by another word; ``undrawable`` counts such words. Some kinds of pictures
+    (``dptr.synth.kinds``) have their own texts in place of words. The word of a picture without text is "".
     """
 
     corpus: Corpus
     renderer: Renderer
 
     def word(self, index: int) -> str:
-        """The word of a sample."""
+        """The word of sample ``index``.
+
+        Raises:
+            UserError: no font draws any of 100 words.
+        """
         kind = KINDS.get(self.renderer.kind_of(index))
         if kind and not kind.texts:
             return ""
         for attempt in range(_ATTEMPTS):
-            place = index + attempt * REDRAW
-            word = self.corpus.draw(place, kind.texts) if kind else self.corpus.word(place)
+            number = index + attempt * REDRAW
+            word = self.corpus.draw(number, kind.texts) if kind else self.corpus.word(number)
             if self.renderer.can_draw(word):
                 return word
         raise UserError(
@@ -41,11 +45,12 @@ class RenderedWords:
         )
 
     def sample(self, index: int) -> Sample:
+        """Sample ``index``: its crop, its word, and the places of its letters (``Renderer.render_with_stops``)."""
         word = self.word(index)
         crop, stops = self.renderer.render_with_stops(word, index)
         return crop, word, stops
 
     def undrawable(self, count: int = 5000) -> dict[str, int]:
-        """Of the first ``count`` words, those that no font can draw, counted by reason."""
+        """Count, by reason, those of the first ``count`` words that no font can draw."""
         missing = [word for word in map(self.corpus.word, range(count)) if not self.renderer.can_draw(word)]
         return {"no font draws it": len(missing)} if missing else {}

@@ -1,4 +1,4 @@
-"""Rendered words from a recipe, in this process or in those of a pool."""
+"""Rendered words from a recipe, in this process or in the processes of a pool."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ _RECIPE: list[SynthRecipe] = []
 
 
 def make_source(recipe: SynthRecipe) -> RenderedWords:
-    """The rendered words of a recipe, of which packs and data sets hold the first ones."""
+    """The rendered words of a recipe; a pack or a data set holds the first of them."""
     corpus = Corpus(recipe.corpus, resolve_charset(recipe.charset), recipe.max_length, recipe.seed)
     return RenderedWords(corpus, Renderer(recipe.render, recipe.seed, size=recipe.size))
 
 
 def start_worker(recipe: SynthRecipe) -> None:
-    """Initializer of a pool's processes. They ignore Ctrl-C, which the main process handles."""
+    """Initialize a process of a pool. It ignores Ctrl-C, which the main process handles."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _RECIPE.append(recipe)
 
 
 @lru_cache(maxsize=1)
 def worker_source() -> RenderedWords:
-    """The rendered words in a process of a pool, made there: to send it fonts and photographs would take longer."""
+    """The rendered words in a process of a pool.
+
+    The process makes them itself, because sending it fonts and photographs would take longer.
+    """
     return make_source(_RECIPE[0])

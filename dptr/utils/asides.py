@@ -1,7 +1,7 @@
-"""The names under which something is written until it is whole, and what killed writers left under them.
+"""Temporary files and folders, beside a target, that hold its content until it is complete.
 
-A writer holds a lock on what it writes; the system lifts it when the process ends, however it ends. So the next writer
-of the same file knows what nobody writes any more, and removes it.
+A writer locks its temporary file. The system releases the lock when the process ends, however it ends. So the next
+writer of the same target can tell which temporary file is abandoned, and removes it.
 """
 
 from __future__ import annotations
@@ -17,26 +17,29 @@ from pathlib import Path
 
 from dptr.utils.outputs import PARTIAL
 
-USUAL = "0" * 8  # the token of the first writer of a file; others, beside it, get a random one
-_held: set[int] = set()  # descriptors of the locks of this process
+USUAL = "0" * 8  # in the name of the temporary file; writers at the same time get random digits
+_descriptors: set[int] = set()  # descriptors of locked files of this process
 
 
 @contextmanager
 def aside_of(target: Path, folder: bool = False) -> Iterator[Path]:
-    """A name beside ``target`` that nobody else writes to; for a folder, one that is there and empty.
+    """Yield a temporary path beside ``target`` to which no other process writes.
+
+    Args:
+        folder: whether to create an empty folder at that path.
 
     Raises:
-        OSError: the folder cannot be made.
+        OSError: the folder cannot be created.
     """
     usual = target.with_name(f"{PARTIAL}{USUAL}-{target.name}")
-    made: list[int] = []
+    locks: list[int] = []
     try:
-        if _take(usual, folder, made):
+        if _try_create(usual, folder, locks):
             yield usual
             return
     finally:
-        _release(made)
-        _remove_left(usual)  # an interrupt can come between the making and the writing
+        _release(locks)
+        _remove_abandoned(usual)  # an interrupt may have come between creating and using the file
     other = target.with_name(f"{PARTIAL}{uuid.uuid4().hex[:8]}-{target.name}")
     if folder:
         other.mkdir()
@@ -45,11 +48,11 @@ def aside_of(target: Path, folder: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def holding(descriptor: int) -> Iterator[int]:
-    """Close a descriptor at the end, and in each process that is forked meanwhile.
+    """Yield a descriptor and close it at the end; processes that are forked meanwhile close their copy.
 
-    With its copy, a lock would outlive the process that holds it.
+    A lock would otherwise outlive this process in the copy of a forked process.
     """
-    _held.add(descriptor)
+    _descriptors.add(descriptor)
     try:
         yield descriptor
     finally:
@@ -57,7 +60,14 @@ def holding(descriptor: int) -> Iterator[int]:
 
 
 def try_lock(descriptor: int, alone: bool = True) -> bool | None:
-    """Lock an open file or folder; False where another process holds it, None where the system has no such locks."""
+    """Lock an open file or folder without waiting.
+
+    Args:
+        alone: whether the lock is exclusive; off = shared.
+
+    Returns:
+        True if it is locked, False if another process has locked it, None if the system has no such locks.
+    """
     try:
         fcntl = importlib.import_module("fcntl")
     except ImportError:  # Windows
@@ -69,64 +79,68 @@ def try_lock(descriptor: int, alone: bool = True) -> bool | None:
     return True
 
 
-def _take(path: Path, folder: bool, made: list[int]) -> bool:
-    """Make ``path``, after what is left of a killed writer was removed; whether it is ours.
+def _try_create(path: Path, folder: bool, locks: list[int]) -> bool:
+    """Remove what a killed writer left at ``path``, then create and lock ``path``.
 
     Args:
-        made: gets the descriptor of its lock.
+        locks: the descriptor of the lock is appended to it.
+
+    Returns:
+        Whether this process may write to ``path``.
     """
-    if not _remove_left(path):
+    if not _remove_abandoned(path):
         return False
     try:
         if folder:
             path.mkdir()
-        made.append(os.open(path, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
+        locks.append(os.open(path, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
     except OSError:
         return False
-    _held.update(made)
-    locked = try_lock(made[0])
-    if locked and _names(path, made[0]):
+    _descriptors.update(locks)
+    locked = try_lock(locks[0])
+    if locked and _is_same_file(path, locks[0]):
         return True
-    _release(made)
+    _release(locks)
     if locked is None:
         path.rmdir() if folder else path.unlink()
     return False
 
 
 def _release(descriptors: list[int]) -> None:
-    """Close those of this process that are open."""
+    """Close those of the descriptors that this process still has open."""
     for descriptor in descriptors:
-        if descriptor in _held:
-            _held.remove(descriptor)
+        if descriptor in _descriptors:
+            _descriptors.remove(descriptor)
             os.close(descriptor)
 
 
-def _remove_left(path: Path) -> bool:
-    """Remove what nobody writes any more; whether nothing stands in the way."""
-    with suppress(OSError):  # nothing is there, as a rule
-        left = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+def _remove_abandoned(path: Path) -> bool:
+    """Remove ``path`` if it is abandoned; return whether the path is then free."""
+    with suppress(OSError):  # usually the path does not exist
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
         try:
-            if not try_lock(left) or not _names(path, left):
+            if not try_lock(descriptor) or not _is_same_file(path, descriptor):
                 return False
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         finally:
-            os.close(left)
+            os.close(descriptor)
     return True
 
 
-def _names(path: Path, descriptor: int) -> bool:
-    """Whether ``path`` is still what was opened."""
+def _is_same_file(path: Path, descriptor: int) -> bool:
+    """Whether ``path`` still leads to the file that was opened as ``descriptor``."""
     try:
         return os.path.samestat(os.lstat(path), os.fstat(descriptor))
     except OSError:
         return False
 
 
-def _let_go() -> None:
-    for descriptor in _held:
+def _close_inherited() -> None:
+    """Close the copies of descriptors that a forked process has inherited."""
+    for descriptor in _descriptors:
         os.close(descriptor)
-    _held.clear()
+    _descriptors.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+    os.register_at_fork(after_in_child=_close_inherited)

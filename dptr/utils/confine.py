@@ -1,7 +1,7 @@
-"""What a process that decodes files of strangers may still do: read the programs and fonts of the machine, and compute.
+"""A sandbox for processes that decode untrusted files: they can only compute, and read system files and Python's files.
 
-On Linux, by Landlock (which files) and a filter of system calls (everything else). Both hold for as long as the
-process lives, and need no rights. A kernel without one of them leaves what the other refuses refused.
+On Linux, Landlock restricts access to files, and a seccomp filter restricts other system calls. Neither needs
+privileges, and neither can be lifted while the process lives. If the kernel lacks one of them, the other still works.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ SYSTEM = (
     "/usr", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/ld.so.preload", "/etc/fonts", "/etc/localtime",
     "/dev/null", "/dev/urandom", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu",
 )  # fmt: skip
-"""What may be read, beside Python and its packages."""
+"""Files and folders that may be read, in addition to Python and its packages."""
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT = 444, 445, 446
 _VERSION, _BENEATH = 1, 1
 _READ_FILE, _READ_FOLDER = 1 << 2, 1 << 3
-_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # how many rights to files each version of Landlock knows
+_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # number of file access rights in each version of Landlock
 _NO_NEW_PRIVILEGES = 38
 
 _THREAD = 0x10000  # CLONE_THREAD
@@ -42,40 +42,42 @@ _NEVER = (
 
 
 def confine() -> tuple[str, ...]:
-    """Give up, for good, what decoding does not need. To be called before there are other threads.
+    """Restrict this process, permanently, to what decoding needs. Call it before other threads exist.
 
-    Afterwards this process opens no file but those of ``SYSTEM``, of Python, and of its packages, writes none, starts
-    no other process, reaches no network, and sends no signal to others. What is open already stays open.
+    Afterwards this process can open only the files of ``SYSTEM``, of Python, and of its packages, and only for reading.
+    It cannot start another process, use the network, or send signals to other processes. Files that are already open
+    stay open.
 
     Returns:
-        What is in force: ``landlock``, ``seccomp``, both, or, elsewhere than on Linux, neither.
+        The restrictions in force: ``landlock`` and ``seccomp``, one of them, or none, as on systems other than Linux.
     """
     if not is_supported():
         return ()
-    held = []
+    in_force = []
     if _restrict_files([*SYSTEM, sys.prefix, sys.base_prefix, *filter(None, sys.path)]):
-        held.append("landlock")
+        in_force.append("landlock")
     if install(refusals()):
-        held.append("seccomp")
-    return tuple(held)
+        in_force.append("seccomp")
+    return tuple(in_force)
 
 
 def refusals() -> list[Refusal]:
-    """What a decoder has no need of."""
-    own = os.getpid()
+    """The system calls that a decoder does not need, and how they fail."""
+    pid = os.getpid()
     return [
         *(Refusal(call) for call in _NEVER),
-        Refusal("clone3", errno.ENOSYS),  # its flags cannot be seen; the C library takes ``clone`` then
-        Refusal("openat2", errno.ENOSYS),  # likewise
+        Refusal("clone3", errno.ENOSYS),  # a filter cannot see its flags; the C library then calls ``clone``
+        Refusal("openat2", errno.ENOSYS),  # a filter cannot see its flags either
         Refusal("clone", argument=0, unless_bits=_THREAD),
         Refusal("open", errno.EACCES, argument=1, bits=_WRITES),
         Refusal("openat", errno.EACCES, argument=2, bits=_WRITES),
-        Refusal("kill", argument=0, unless=own),
-        Refusal("tgkill", argument=0, unless=own),
+        Refusal("kill", argument=0, unless=pid),
+        Refusal("tgkill", argument=0, unless=pid),
     ]
 
 
 def _restrict_files(readable: Iterable[str]) -> bool:
+    """Allow only reading below ``readable``, by Landlock; return whether that is in force."""
     system = ctypes.CDLL(None, use_errno=True)
     version = system.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION)
     if version < 1:
@@ -95,10 +97,11 @@ def _restrict_files(readable: Iterable[str]) -> bool:
 
 
 def _allow(system: ctypes.CDLL, rules: int, path: str) -> None:
+    """Add a rule that allows reading ``path`` and, for a folder, what is below it."""
     try:
-        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:  # not on this machine
         return
     allowed = _READ_FILE | (_READ_FOLDER if os.path.isdir(path) else 0)
-    system.syscall(_ADD_RULE, rules, _BENEATH, struct.pack("<Qi", allowed, place), 0)
-    os.close(place)
+    system.syscall(_ADD_RULE, rules, _BENEATH, struct.pack("<Qi", allowed, descriptor), 0)
+    os.close(descriptor)

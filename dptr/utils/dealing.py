@@ -1,4 +1,4 @@
-"""Turns in proportion to weights, evenly spread: a pure function of the number."""
+"""Deterministic weighted round robin: turns in proportion to weights, evenly spread."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from math import gcd, lcm
 
 
 def deal(index: int, weights: Sequence[int]) -> tuple[int, int]:
-    """Whose turn is turn ``index``, and the how many of its own.
+    """Which participant has turn ``index``, and how many turns it had before.
 
-    ``weights`` are whole numbers (``whole_weights``). After any multiple of their sum the proportions are exact. The
-    first takes its share of all turns, the second its share of those left, and so on.
+    After any multiple of the sum of the weights, the turns are exactly in proportion. The first participant takes its
+    share of all turns, the second its share of the remaining turns, and so on.
+
+    Args:
+        index: number of the turn, from 0.
+        weights: one whole number for each participant (``whole_weights``).
     """
     left = sum(weights)
     for number, weight in enumerate(weights[:-1]):
@@ -23,7 +27,7 @@ def deal(index: int, weights: Sequence[int]) -> tuple[int, int]:
 
 
 def whole_weights(weights: Sequence[float]) -> tuple[int, ...]:
-    """The smallest whole numbers in the proportion of ``weights`` > 0, taken as the decimals they are written as."""
+    """The smallest whole numbers in proportion to ``weights`` > 0, whose decimal notation is taken as exact."""
     exact = [Fraction(str(weight)) for weight in weights]
     unit = Fraction(gcd(*(part.numerator for part in exact)), lcm(*(part.denominator for part in exact)))
     return tuple(int(part / unit) for part in exact)

@@ -1,14 +1,14 @@
-"""The one exception a user is meant to read, and two kinds of it that a server answers in their own way."""
+"""The exception whose message is meant for users, and two subclasses that the server answers with their own status."""
 
 from dptr.utils.escapes import escape
 
 
 class UserError(Exception):
-    """Bad input from outside the program: a file, a setting, a label, a font, a full disk.
+    """A problem outside the program: a file, a setting, a label, a font, a full disk.
 
-    The message is one line that names the value, the rule it breaks and the remedy. The command line prints it
-    after ``dptr: error:`` and exits with code 2; library callers catch it like any exception. What cannot be
-    seen in it, such as a line break in the name of a file, is escaped (``dptr.utils.escapes.escape``).
+    The message is one line that names the value, the rule that it breaks, and the remedy. The command line prints it
+    after ``dptr: error:`` and exits with code 2; callers of the library catch it like any exception. Invisible
+    characters, such as a line break in the name of a file, are escaped (``dptr.utils.escapes.escape``).
     """
 
     def __str__(self) -> str:
@@ -16,13 +16,13 @@ class UserError(Exception):
 
 
 class UnknownKind(UserError):
-    """A file of a kind that is not read."""
+    """A file of a format that DPTR does not read."""
 
 
 class TooLarge(UserError):
-    """A picture of more pixels than are read."""
+    """A picture that is too large: it has too many pixels, or decoding it takes too much memory."""
 
 
 def one_line(error: Exception) -> str:
-    """The message of a library's error, as part of a line."""
+    """The message of an error of a library as a part of one line, at most 200 characters long."""
     return " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__

@@ -1,6 +1,7 @@
-"""Text and JSON that cannot command a terminal, add lines to a table, or turn the direction of what stands beside it.
+"""Escapes of invisible characters in text and JSON that DPTR prints.
 
-Names of files, labels, and messages of libraries come from anywhere.
+Names of files, labels, and messages of libraries come from anywhere. Escaped, they cannot control a terminal, add lines
+to a table, or reverse the direction of the text beside them.
 """
 
 from __future__ import annotations
@@ -10,20 +11,20 @@ import math
 import re
 from typing import Any
 
-# Controls (C0, DEL, C1), marks, embeddings and isolates of direction (UAX #9), separators of lines and paragraphs, and
-# halves of characters.
+# Control characters (C0, DEL, C1), directional marks, embeddings and isolates (UAX #9), line and paragraph separators,
+# and surrogates.
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_UNDECODED = re.compile("[\udc80-\udcff]")  # a byte of a file's name that is not UTF-8, as Python keeps it
+_UNDECODED = re.compile("[\udc80-\udcff]")  # how Python represents a byte of a file name that is not UTF-8
 _SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
 def escape(text: str, keep: str = "") -> str:
-    """What cannot be seen becomes ``\\t``, ``\\n``, ``\\x1b``, ``\\u202e``, and so on; nothing else changes.
+    """Replace invisible characters by ``\\t``, ``\\n``, ``\\x1b``, ``\\u202e``, and so on.
 
-    Bytes of a name that are not UTF-8 stay, for standard output gives them back as they came.
+    Bytes of a file name that are not UTF-8 stay, because standard output writes them as they were.
 
     Args:
-        keep: characters to leave as they are.
+        keep: characters that stay as they are.
     """
 
     def shown(found: re.Match[str]) -> str:
@@ -37,9 +38,9 @@ def escape(text: str, keep: str = "") -> str:
 
 
 def dump_json(value: Any, indent: int | None = None) -> str:
-    """JSON that every program reads, in UTF-8.
+    """Write strictly valid JSON, without ASCII escapes of visible characters.
 
-    NaN and infinity, which JSON lacks, become null. What cannot be seen is escaped, so that nothing is lost.
+    NaN and infinity, which JSON lacks, become null. Invisible characters become ``\\uXXXX``, which JSON decodes again.
     """
     try:
         text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)

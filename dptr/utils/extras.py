@@ -1,9 +1,11 @@
-"""The extras of the package: which packages each brings, and how it is installed."""
+"""The extras of DPTR: which packages each one brings, and how to install it."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 from dptr.utils.errors import UserError
 
@@ -24,13 +26,13 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 
 
 def describe_install(*extras: str) -> str:
-    """How to install extras, as half a sentence: ``install it with: pip install ...``."""
+    """How to install extras, as half a sentence: ``install it in the folder of ...: pip install ...``."""
     weights = "./weights " if "train" in extras else ""
     return f"install it in the folder of DPTR's source: pip install {weights}'.[{','.join(extras)}]'"
 
 
 def find_missing(*extras: str) -> list[str]:
-    """The packages of these extras that Python does not find, in the order of ``EXTRAS``."""
+    """The packages of these extras that are not installed, in the order of ``EXTRAS``."""
     return [package for extra in extras for package in EXTRAS[extra] if not _is_installed(package)]
 
 
@@ -41,14 +43,14 @@ def require_extras(what: str, *extras: str) -> None:
         what: what needs them, as the subject of a sentence, such as ``dptr finetune``.
 
     Raises:
-        UserError: one is not.
+        UserError: a package is not installed.
     """
     if missing := find_missing(*extras):
         raise UserError(f"{what} needs {missing[0]}, which is not installed; {describe_install(*extras)}")
 
 
 def missing_package(error: ImportError, what: str, *extras: str) -> UserError:
-    """The error to raise in place of an import that failed for want of an extra.
+    """The error to raise when an import fails because an extra is not installed.
 
     Args:
         error: what the import raised.
@@ -58,10 +60,27 @@ def missing_package(error: ImportError, what: str, *extras: str) -> UserError:
     return UserError(f"{what} needs {error.name}, which is not installed; {describe_install(*extras)}")
 
 
-def extra_of(module: str) -> str | None:
-    """The extra that brings a module, by its import name; None for one that no extra brings.
+def import_package(name: str, what: str, *extras: str) -> Any:
+    """Import a package that an extra brings.
 
-    Of a package in a namespace that others share, such as ``google.protobuf``, Python may miss the namespace.
+    Args:
+        name: as Python imports it.
+        what: what needs the package, as the subject of a sentence.
+        extras: those that bring it.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise missing_package(error, what, *extras) from error
+
+
+def extra_of(module: str) -> str | None:
+    """The extra that brings a module, by its import name; None = no extra does.
+
+    A namespace counts, too: without ``google.protobuf``, Python may report that ``google`` is missing.
     """
     for extra, packages in EXTRAS.items():
         if any(f"{module}.".startswith(f"{each}.") or each.startswith(f"{module}.") for each in packages):

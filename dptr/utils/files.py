@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: everything is written aside and renamed when complete."""
+"""Atomic writing of files and folders: content is written to a temporary path, which is renamed when complete."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ from dptr.utils.escapes import dump_json
 from dptr.utils.outputs import ASIDE, PARTIAL, REPLACED, check_file, mark, stream_of, writes_through
 from dptr.utils.reading import check_depth, read_file
 
-DIGITS = 16  # of a digest, hexadecimal
+DIGITS = 16  # hexadecimal digits of a digest
 
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """As ``replace_file``, for a file that the user names: it is replaced only if DPTR wrote it, and says so then.
+    """``replace_file`` for a path that the user chose: it replaces only files that DPTR wrote.
+
+    The new file is marked as written by DPTR, if its format has a mark (``dptr.utils.outputs.mark``).
 
     Raises:
-        UserError: as ``check_file`` and ``replace_file``.
+        UserError: see ``check_file`` and ``replace_file``.
     """
     check_file(path)
     with replace_file(path) as aside:
@@ -41,15 +43,17 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def replace_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path; what is written there becomes ``path`` on success, and is deleted on failure.
+    """Yield a temporary path; its file becomes ``path`` on success and is deleted on failure.
 
-    What a killed writer of ``path`` left is removed. The temporary path may be there already, as an empty file.
+    The temporary path may already exist, as an empty file. Temporary files that killed writers of ``path`` left are
+    removed.
 
-    For a file in a folder of DPTR's own; whose file is replaced is not asked. A link stays, and the file that it names
-    is replaced. A device, a pipe, or what this process's output goes to gets the content.
+    It replaces any file, so it is for folders that belong to DPTR. If ``path`` is a link, the link stays and its target
+    is replaced. A device, a pipe, or the file that is this process's output is not replaced; the content is written
+    into it.
 
     Raises:
-        UserError: the disk is full, the folder cannot be written or is missing.
+        UserError: the disk is full, or the folder cannot be created or written to.
     """
     path = Path(path)
     with _explain_errors(path):
@@ -57,7 +61,7 @@ def replace_file(path: str | Path) -> Iterator[Path]:
             with tempfile.TemporaryDirectory() as scratch:
                 aside = Path(scratch) / path.name
                 yield aside
-                _send(aside, path)
+                _write_through(aside, path)
             return
         target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -77,16 +81,17 @@ def replace_file(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path, goes: Collection[str] = ()) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; rename it to ``path`` on success, delete it on failure.
 
-    An older ``path`` is moved away first and deleted last: a crash leaves one of the two whole, though between the
-    two renames only under a hidden name, from which ``remove_partial`` and the next writer put it back. Files of the
-    older one that the new one has too are replaced. The others stay, but for ``goes``.
+    An older folder is first renamed to a hidden name and deleted last, so a crash leaves one complete folder. After a
+    crash between the two renames, only the hidden name exists; ``remove_partial`` and the next writer rename it back.
+
+    Files of the older folder stay, except those that the new folder has, too, and those in ``goes``.
 
     Args:
-        path: a folder; a link to one stays.
-        goes: files that go with the older folder, by their path in it, with slashes.
+        path: a folder; a link to a folder stays.
+        goes: files of the older folder to delete, by their path in it, with slashes.
 
     Raises:
-        UserError: ``path`` is a file, the disk is full, the parent folder cannot be written.
+        UserError: ``path`` is a file, the disk is full, or the parent folder cannot be written to.
     """
     if Path(path).exists() and not Path(path).is_dir():
         raise UserError(f"cannot write the folder {path}: a file of that name is there; pass another path")
@@ -101,7 +106,7 @@ def atomic_folder(path: str | Path, goes: Collection[str] = ()) -> Iterator[Path
                     if file.is_file():
                         _sync(file)
                 if path.exists():
-                    _keep(path, [name for name in list_files(path) if name not in goes], aside)
+                    _link_missing(path, [name for name in list_files(path) if name not in goes], aside)
                     os.replace(path, old)
                 os.replace(aside, path)
             except BaseException:
@@ -113,10 +118,10 @@ def atomic_folder(path: str | Path, goes: Collection[str] = ()) -> Iterator[Path
 
 
 def restore_folder(path: str | Path) -> None:
-    """Put a folder back that a killed writer had moved away (``atomic_folder``); to be called before it is looked at.
+    """Rename a folder back that a killed writer had moved away (``atomic_folder``). Call it before you read the folder.
 
     Raises:
-        UserError: the folder that it is in cannot be written.
+        UserError: the parent folder cannot be written to.
     """
     path = Path(os.path.realpath(path))
     if not path.exists() and any(path.parent.glob(f"{REPLACED}*-{glob.escape(path.name)}")):
@@ -125,7 +130,7 @@ def restore_folder(path: str | Path) -> None:
 
 
 def _name_older(aside: Path, path: Path, goes: Collection[str]) -> Path:
-    """A name for the older folder that nothing has; what a killed writer left under it is put back, or goes."""
+    """An unused hidden name for the older folder; what a killed writer left there is renamed back or removed."""
     old = aside.with_name(aside.name.replace(PARTIAL, REPLACED, 1))
     if old.exists() and not path.exists():
         os.replace(old, path)
@@ -134,22 +139,25 @@ def _name_older(aside: Path, path: Path, goes: Collection[str]) -> Path:
 
 
 def list_files(folder: str | Path) -> list[str]:
-    """All in a folder, by the path in it, with slashes: files, links (not followed), and folders that hold nothing."""
-    found = []
+    """The files, links and empty folders below a folder, by their path in it, with slashes; links are not followed."""
+    names = []
     for place, folders, files in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]
-        inside = [*files, *links] if files or folders else [""]
-        found += [os.path.normpath(os.path.relpath(os.path.join(place, name), folder)) for name in inside]
-    return sorted(name.replace(os.sep, "/") for name in found if name != ".")
+        entries = [*files, *links] if files or folders else [""]
+        names += [os.path.normpath(os.path.relpath(os.path.join(place, name), folder)) for name in entries]
+    return sorted(name.replace(os.sep, "/") for name in names if name != ".")
 
 
 def remove_folder(folder: str | Path, patterns: Sequence[str]) -> None:
-    """Delete a folder that holds only what fits ``patterns`` (as ``fnmatch``, of paths with slashes), if it is there.
+    """Delete a folder, if it exists and all its files match ``patterns``.
 
-    What fits the first pattern goes last: the folder can be known by it until then.
+    Files that match the first pattern are deleted last, because the folder is recognized by them.
+
+    Args:
+        patterns: for ``fnmatch``, matched with paths in the folder, with slashes.
 
     Raises:
-        UserError: something else is in it; nothing is deleted then.
+        UserError: the folder holds another file; then nothing is deleted.
     """
     folder = Path(folder)
     names = list_files(folder) if folder.is_dir() else []
@@ -165,7 +173,10 @@ def remove_folder(folder: str | Path, patterns: Sequence[str]) -> None:
 
 
 def remove_files(folder: str | Path, names: Iterable[str]) -> None:
-    """Delete files of a folder, and it and those in it that are empty then; what is not there or stays is no error."""
+    """Delete files of a folder, then its empty sub-folders, then the folder itself if it is empty.
+
+    A file that is missing or cannot be deleted is no error.
+    """
     folder = Path(folder)
     for name in names:
         with suppress(OSError):
@@ -176,9 +187,9 @@ def remove_files(folder: str | Path, names: Iterable[str]) -> None:
 
 
 def remove_partial(folder: str | Path) -> None:
-    """Delete what interrupted writers left in ``folder``; put back a folder that one of them had moved away.
+    """Delete what interrupted writers left in ``folder``, and rename folders back that they had moved away.
 
-    To be called before reading, by the only process that writes there.
+    Call it before you read the folder, and only if no other process writes in it.
     """
     for item in Path(folder).glob(f"{REPLACED}*"):
         if not ASIDE.match(item.name):
@@ -198,23 +209,23 @@ def remove_partial(folder: str | Path) -> None:
 
 
 def unused_name(path: Path) -> Path:
-    """``path``, or where that is taken the first of ``NAME-2.SUFFIX``, ``NAME-3.SUFFIX``, ... that is not."""
+    """``path`` if nothing has that name, else the first unused of ``NAME-2.SUFFIX``, ``NAME-3.SUFFIX``, ..."""
     names = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
     return next(name for name in chain([path], names) if not os.path.lexists(name))
 
 
 @contextmanager
 def lock_folder(out: Path, alone: bool = True) -> Iterator[None]:
-    """Lock the folder ``out`` while the block runs, so that no other process writes there.
+    """Lock the folder ``out`` while the block runs, so that no other run writes in it.
 
-    The system lifts the lock when the process ends, however it ends, and whatever processes it forked live on. Systems
-    and file systems without such locks keep nobody out.
+    The system releases the lock when the process ends, however it ends, even if processes that it forked live on. On
+    systems and file systems without such locks, the function does nothing.
 
     Args:
-        alone: whether nobody else may hold the lock; off = others may that also pass off.
+        alone: whether the lock is exclusive; off = shared with other callers that pass off, too.
 
     Raises:
-        UserError: somebody else holds ``out``, in this process or another.
+        UserError: another run, in this process or in another, holds the lock.
     """
     if os.name == "nt":
         yield
@@ -226,16 +237,19 @@ def lock_folder(out: Path, alone: bool = True) -> Iterator[None]:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write ``value`` as UTF-8 JSON into a folder of DPTR's own, whole or not at all."""
+    """Write ``value`` as UTF-8 JSON with ``replace_file``: completely or not at all."""
     with replace_file(path) as aside:
         aside.write_text(dump_json(value, indent=1) + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path, what: str) -> Any:
-    """Read JSON; ``what`` names the file's role in the error.
+    """Read a JSON file.
+
+    Args:
+        what: the role of the file, for errors.
 
     Raises:
-        UserError: missing, unreadable or not JSON; NaN and infinity are none.
+        UserError: the file is missing, unreadable, not JSON (which has no NaN and no infinity), or nested too deeply.
     """
     try:
         value = json.loads(read_file(path).decode("utf-8"), parse_constant=_refuse_constant)
@@ -252,13 +266,13 @@ def _refuse_constant(name: str) -> None:
 
 
 def digest(path: str | Path) -> str:
-    """SHA-256 of a file, the first 16 hex digits."""
+    """The first 16 hexadecimal digits of the SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
 
 
-def _keep(folder: Path, names: Iterable[str], new: Path) -> None:
-    """Give ``new`` those files of ``folder`` that it has none of, as hard links where that can be."""
+def _link_missing(folder: Path, names: Iterable[str], new: Path) -> None:
+    """Add files of ``folder`` to the folder ``new`` if it lacks them, as hard links if possible, else as copies."""
     for name in names:
         file, link = folder / name, new / name
         if os.path.lexists(link):
@@ -274,13 +288,13 @@ def _keep(folder: Path, names: Iterable[str], new: Path) -> None:
 
 
 def _remove_replaced(old: Path, new: Path, goes: Collection[str] = ()) -> None:
-    """Delete of the older folder what the new one has too, and what ``goes``."""
+    """Delete files of the older folder that the new folder has, too, and those in ``goes``."""
     if old.exists():
         remove_files(old, [name for name in list_files(old) if name in goes or os.path.lexists(new / name)])
 
 
-def _send(file: Path, path: Path) -> None:
-    """Write the content of ``file`` into something that is no plain file."""
+def _write_through(file: Path, path: Path) -> None:
+    """Write the content of ``file`` into ``path``, which is a device, a pipe, or the output of this process."""
     sys.stdout.flush()
     stream = stream_of(path)
     descriptor = os.dup(stream) if stream is not None else os.open(path, os.O_WRONLY | os.O_APPEND)
@@ -291,14 +305,15 @@ def _send(file: Path, path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    with open(path, "r+b") as file:  # Windows syncs what can be written
+    with open(path, "r+b") as file:  # Windows can sync only files that are open for writing
         os.fsync(file.fileno())
 
 
 @contextmanager
 def _explain_errors(path: Path) -> Iterator[None]:
+    """Turn errors of the system into ``UserError``."""
     try:
         yield
     except OSError as error:
-        final = ASIDE.sub("", str(path))  # a file inside a folder that is being written
+        final = ASIDE.sub("", str(path))  # the path may lie in a temporary folder
         raise UserError(f"cannot write {final}: {error.strerror or error}; free space or pass another path") from error

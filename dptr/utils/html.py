@@ -1,4 +1,4 @@
-"""A gallery of errors: one self-contained HTML page, pictures embedded, no script, nothing loaded from elsewhere."""
+"""A gallery of reading errors: one HTML page with embedded pictures, without scripts and external resources."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from html import escape
 
 from PIL import Image
 
-MAX_SIZE = (480, 128)  # pixels; a larger picture is shrunk before it is embedded
+MAX_SIZE = (480, 128)  # width and height in pixels; larger pictures are shrunk before they are embedded
 
 
 @dataclass(frozen=True)
 class Card:
-    """One crop that was read wrongly. ``confidence`` is from 0 to 1; ``notes`` are small lines below."""
+    """A crop that was read wrongly. ``confidence`` is from 0 to 1; ``notes`` are shown in small print below."""
 
     image: Image.Image
     truth: str
@@ -27,24 +27,24 @@ class Card:
 
 @dataclass(frozen=True)
 class Section:
-    """One data set under one protocol: ``facts`` (name -> value), the cards shown, and how many errors there are."""
+    """One data set under one protocol."""
 
-    facts: dict[str, str]
-    cards: Iterable[Card]
-    errors: int
+    facts: dict[str, str]  # name -> value; the first two are the data set and the protocol
+    cards: Iterable[Card]  # the errors to show
+    errors: int  # number of all errors
 
 
 def render_page(title: str, introduction: str, sections: Sequence[Section]) -> str:
-    """The whole page as HTML: a table of all facts, then each section's cards in the order given.
+    """The page as HTML: a table of the facts of all sections, then the cards of each section in the given order.
 
-    All sections have the same facts. Every text is escaped.
+    All sections must have facts of the same names. All text is escaped.
     """
     body = "\n".join(_section(number, section) for number, section in enumerate(sections, 1))
     return wrap(title, introduction, f"{_table(sections)}\n<main>\n{body}\n</main>")
 
 
 def wrap(title: str, introduction: str, body: str) -> str:
-    """A whole page around ``body``, which is HTML; title and introduction are text."""
+    """A complete page around ``body``, which is HTML; title and introduction are text, which is escaped."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -97,7 +97,7 @@ def _card(card: Card) -> str:
 
 
 def _mark_differences(truth: str, prediction: str) -> tuple[str, str]:
-    """Both words as HTML, with the characters that differ in <mark>."""
+    """Both words as HTML, with <mark> around characters that differ."""
     left, right = "", ""
     for kind, a, b, c, d in SequenceMatcher(None, truth, prediction, autojunk=False).get_opcodes():
         start, end = ("", "") if kind == "equal" else ("<mark>", "</mark>")
@@ -108,7 +108,7 @@ def _mark_differences(truth: str, prediction: str) -> tuple[str, str]:
 
 
 def data_url(image: Image.Image) -> str:
-    """The picture, shrunk to ``MAX_SIZE`` where it is larger, as a JPEG within the page."""
+    """The picture as the data URL of a JPEG, shrunk to ``MAX_SIZE`` if it is larger."""
     small = image.convert("RGB")
     small.thumbnail(MAX_SIZE)
     file = io.BytesIO()

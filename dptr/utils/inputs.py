@@ -1,4 +1,4 @@
-"""What the arguments of a command that reads pictures stand for: files, folders, patterns, standard input."""
+"""The pictures that the arguments of a command stand for: files, folders, patterns, and standard input."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def expand(source: str, recursive: bool, suffixes: Collection[str] = SUFFIXES) -
     """The files that an argument of the command line stands for, in natural order.
 
     Args:
-        source: a file, a folder of pictures, a pattern as ``glob`` takes it, or ``-``, which stays.
-        recursive: take the pictures in sub-folders too.
-        suffixes: of what is taken from a folder, in lower case.
+        source: a file, a folder of pictures, a pattern for ``glob``, or ``-``, which stays as it is.
+        recursive: whether to include the pictures in sub-folders.
+        suffixes: of the files to take from a folder, in lower case.
 
     Raises:
-        UserError: a folder without pictures, or a pattern that matches no file.
+        UserError: a folder holds no picture, or a pattern matches no file.
     """
     if source == STANDARD_INPUT:
         return [source]
@@ -39,14 +39,14 @@ def expand(source: str, recursive: bool, suffixes: Collection[str] = SUFFIXES) -
 
 
 def list_images(folder: str | Path, recursive: bool = False, suffixes: Collection[str] = SUFFIXES) -> list[str]:
-    """The paths of the pictures in a folder, by suffix, in natural order (2 before 10).
+    """The paths of the pictures in a folder, recognized by suffix, in natural order (2 before 10).
 
     Args:
-        recursive: in its sub-folders too; links to folders are not followed.
-        suffixes: of what is listed, in lower case.
+        recursive: whether to include sub-folders; links to folders are not followed.
+        suffixes: of pictures, in lower case.
 
     Raises:
-        UserError: it is no folder, cannot be read or holds no picture.
+        UserError: it is no folder, cannot be read, or holds no picture.
     """
     try:
         listed = os.listdir(folder)
@@ -68,7 +68,7 @@ def list_images(folder: str | Path, recursive: bool = False, suffixes: Collectio
 
 
 def _find_inner(folder: str | Path, names: Iterable[str], suffixes: Collection[str]) -> str:
-    """The first sub-folder that holds a picture; "" where none does."""
+    """The first sub-folder that holds a picture; "" if none does."""
     for name in sorted(names, key=natural_key):
         with suppress(OSError):  # a file, or unreadable
             if any(os.path.splitext(each)[1].lower() in suffixes for each in os.listdir(os.path.join(folder, name))):
@@ -81,7 +81,7 @@ def _refuse_folder(error: OSError) -> None:
 
 
 def natural_key(name: str) -> tuple[list[str | int], str]:
-    """A key that sorts names in natural order: numbers by value, letters whatever their case."""
+    """A key that sorts names in natural order: numbers by value, letters regardless of case."""
     parts: list[str | int] = [part.casefold() for part in re.split(r"(\d+)", name)]
     parts[1::2] = [int(part) for part in parts[1::2]]
     return parts, name

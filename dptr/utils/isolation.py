@@ -1,9 +1,8 @@
-"""Decoding in a process of its own: what decoders of pictures and PDFs do to it, it alone bears.
+"""Decoding of pictures and PDFs in separate processes, because decoders are C code and files come from anywhere.
 
-Decoders are C code, and files come from anywhere. ``Isolation`` starts a process, gives it limits on memory and time,
-takes from it what decoding does not need (``dptr.utils.confine``), and sends it the bytes of a file; numbers and pixels
-come back. If the process dies, that file has an error, and the next file gets a new process. What comes back is JSON
-and plain pixels, checked, and never unpickled.
+``Isolation`` starts a process with limits on memory and time and without the rights that decoding does not need
+(``dptr.utils.confine``). It sends the process the bytes of a file; the process answers with JSON and plain pixels,
+which are checked and never unpickled. If the process dies, that file gets an error, and the next file a new process.
 """
 
 from __future__ import annotations
@@ -30,22 +29,22 @@ from dptr.utils.confine import confine
 from dptr.utils.errors import TooLarge, UnknownKind, UserError
 from dptr.utils.images import FRAMES, LONGEST_SIDE, Picture, check_pixels, open_header, open_image, read_encoded
 
-MEMORY = 2 << 30  # bytes that a process may allocate beside what it begins with; the file counts
-SECONDS = 60.0  # that one call may take
+MEMORY = 2 << 30  # bytes that a process may allocate after its start, including the file
+SECONDS = 60.0  # longest time of a call
 
 Answer = tuple[Any, "Image.Image | None"]
-"""What an isolated function returns: a value that JSON holds, and an RGB picture."""
+"""The result of an isolated function: a value that JSON can hold, and an RGB picture or None."""
 
 _ERRORS: dict[str, type[UserError]] = {each.__name__: each for each in (UserError, UnknownKind, TooLarge)}
-_LONGEST_HEAD = 64 << 20  # bytes of the JSON of an answer: the text of a page
-_MOST_PIXELS = 1 << 28  # of a picture of an answer
+_LONGEST_HEAD = 64 << 20  # most bytes of the JSON of an answer, which may hold the text of a page
+_MOST_PIXELS = 1 << 28  # of the picture of an answer
 _OPEN_FILES = 64
-_KEPT = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "SYSTEMROOT")  # of the environment: secrets stay here
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # ``confine`` reaches no threads that were before
+_PASSED_ON = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "SYSTEMROOT")  # environment variables to pass on: no secrets
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # ``confine`` does not reach existing threads
 
 
 class Call(Protocol):
-    """Calls ``function(content, name, **settings)``: here (``call_here``), or in another process."""
+    """Calls ``function(content, name, **settings)``, in this process (``call_here``) or in another one."""
 
     def __call__(self, function: Callable[..., Answer], content: bytes, name: str, **settings: Any) -> Answer: ...
 
@@ -56,14 +55,14 @@ def call_here(function: Callable[..., Answer], content: bytes, name: str, **sett
 
 
 class Isolation:
-    """Processes that decode files, within limits.
+    """A pool of processes that decode files within limits.
 
-    It may be used by several threads, and after a fork, which gets processes of its own.
+    Several threads may share it. After a fork, the new process starts its own pool.
 
     Args:
-        memory: bytes that one may allocate beside what it begins with.
-        seconds: that one call may take.
-        workers: processes at most; each is started when it is needed.
+        memory: bytes that a process may allocate after its start.
+        seconds: longest time of a call.
+        workers: largest number of processes; each is started when it is needed.
     """
 
     def __init__(self, memory: int = MEMORY, seconds: float = SECONDS, workers: int = 1) -> None:
@@ -75,12 +74,12 @@ class Isolation:
 
         Args:
             function: takes ``content``, ``name``, and ``settings``.
-            content: of a file. If it is the object of the last call, it is not sent again.
+            content: bytes of a file. If the process got the same object in its last call, it is not sent again.
             name: of the file, for errors.
-            settings: what JSON holds.
+            settings: values that JSON can hold.
 
         Raises:
-            UserError: one that ``function`` raises; or the process died, or took too long or too much memory.
+            UserError: ``function`` raises it; or the process dies, takes too long, or takes too much memory.
         """
         if self._owner != os.getpid():
             self._reset()
@@ -89,12 +88,12 @@ class Isolation:
             if process is None:
                 process = _Process(self._memory)
             return process.ask(function, content, name, settings, self._seconds)
-        except _Ended as end:
+        except _ProcessEnded as end:
             process = None
             raise UserError(f"{name}: {end}; save it anew as PNG, or leave it out") from end
         except UserError:
             raise
-        except BaseException:  # such as Ctrl-C: its answer is still to come
+        except BaseException:  # such as Ctrl-C: the process has not answered yet, so it cannot be used again
             if process is not None:
                 process.close()
             process = None
@@ -103,7 +102,7 @@ class Isolation:
             self._idle.put(process)
 
     def open_image(self, source: Picture, name: str = "") -> Image.Image:
-        """As ``dptr.utils.images.open_image``; arrays and pictures that are open already are taken here."""
+        """Open a picture as ``dptr.utils.images.open_image`` does; arrays and PIL images stay in this process."""
         if isinstance(source, str | os.PathLike):
             content, name = read_encoded(source), str(source)
         elif isinstance(source, bytes | bytearray | memoryview):
@@ -125,7 +124,7 @@ class Isolation:
         return image
 
     def close(self) -> None:
-        """End the processes that are idle."""
+        """End the idle processes."""
         with suppress(queue.Empty):
             while True:
                 process = self._idle.get_nowait()
@@ -141,10 +140,10 @@ class Isolation:
 
 
 def whole_numbers(value: Any, name: str) -> list[int]:
-    """A list of whole numbers above 0 that came from another process.
+    """Check that a value from another process is a list of whole numbers above 0.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not.
     """
     if not isinstance(value, list) or not all(type(each) is int and each > 0 for each in value):
         raise odd_answer(name)
@@ -152,7 +151,7 @@ def whole_numbers(value: Any, name: str) -> list[int]:
 
 
 def odd_answer(name: str) -> UserError:
-    """What is said of a file whose decoder answers with nonsense."""
+    """The error for a file whose decoder gives an invalid answer."""
     return UserError(f"{name}: its decoder went wrong; save it anew as PNG, or leave it out")
 
 
@@ -160,7 +159,7 @@ def decode(content: bytes, name: str, most_pixels: int | None = None) -> Answer:
     """Open a picture; its size is checked before its pixels are decoded.
 
     Raises:
-        UserError: see ``dptr.utils.images.open_image``; or it has more than ``most_pixels``.
+        UserError: see ``dptr.utils.images.open_image``; or the picture has more than ``most_pixels`` pixels.
     """
     if most_pixels is not None:
         with open_header(io.BytesIO(content), name) as image:
@@ -168,49 +167,49 @@ def decode(content: bytes, name: str, most_pixels: int | None = None) -> Answer:
     return None, open_image(content, name)
 
 
-class _Ended(Exception):
-    """A process is no more; the message says why."""
+class _ProcessEnded(Exception):
+    """A process has ended; the message says why."""
 
 
 class _Process:
-    """One process, which answers one question at a time."""
+    """A process that answers one question at a time."""
 
     def __init__(self, memory: int) -> None:
         paths = [*filter(None, sys.path), str(Path(__file__).parents[2])]
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         self._process = subprocess.Popen(
             [sys.executable, "-B", "-P", "-c", f"from dptr.utils.isolation import answer_all; answer_all({memory})"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env={**kept, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"},
+            env={**environment, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"},
         )  # fmt: skip
         self._last: bytes | None = None
 
     def ask(
         self, function: Callable[..., Answer], content: bytes, name: str, settings: dict[str, Any], seconds: float
     ) -> Answer:
-        """The answer of a function.
+        """Call a function in the process and return its answer.
 
         Raises:
-            UserError: it raises one.
-            _Ended: the process did; it is closed then.
+            UserError: the function raises it.
+            _Ended: the process has ended, or was ended because it took too long or answered nonsense.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
-        again = content is self._last
+        is_cached = content is self._last
         question = {
             "function": f"{function.__module__}:{function.__qualname__}", "name": name, "settings": settings,
-            "size": None if again else len(content),
+            "size": None if is_cached else len(content),
         }  # fmt: skip
-        late = threading.Event()
+        timed_out = threading.Event()
 
         def give_up() -> None:
-            late.set()
+            timed_out.set()
             self._process.kill()
 
         timer = threading.Timer(seconds, give_up)
         timer.daemon = True
         timer.start()
         try:
-            self._process.stdin.write(json.dumps(question).encode() + b"\n" + (b"" if again else content))
+            self._process.stdin.write(json.dumps(question).encode() + b"\n" + (b"" if is_cached else content))
             self._process.stdin.flush()
             self._last = content
             return _read_answer(self._process.stdout)
@@ -218,9 +217,9 @@ class _Process:
             raise
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             self.close()
-            if late.is_set():
-                raise _Ended(f"not decoded within {seconds:g} s") from error
-            raise _Ended(f"its decoder ended with {_name_end(self._process.returncode)}") from error
+            if timed_out.is_set():
+                raise _ProcessEnded(f"not decoded within {seconds:g} s") from error
+            raise _ProcessEnded(f"its decoder ended with {_describe_exit(self._process.returncode)}") from error
         finally:
             timer.cancel()
 
@@ -233,7 +232,8 @@ class _Process:
         self._process.wait()
 
 
-def _name_end(code: int) -> str:
+def _describe_exit(code: int) -> str:
+    """The name of the signal that ended a process, or its exit code."""
     try:
         return signal.Signals(-code).name
     except ValueError:
@@ -241,9 +241,9 @@ def _name_end(code: int) -> str:
 
 
 def _read_answer(pipe: IO[bytes]) -> Answer:
-    """Read an answer; it is not trusted."""
+    """Read and check an answer, which is not trusted."""
     head = pipe.readline(_LONGEST_HEAD)
-    answer = json.loads(head)  # an empty head, of a process that is no more, is a ValueError
+    answer = json.loads(head)  # a process that has ended gives an empty head, which raises ValueError
     if answer["error"] is not None:
         kind, message = answer["error"]
         raise _ERRORS[kind](str(message))
@@ -262,13 +262,13 @@ def _read_answer(pipe: IO[bytes]) -> Answer:
 
 
 def answer_all(memory: int) -> None:
-    """What the other process does: it answers questions until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at a terminal; it ends when its input does
+    """The main loop of the other process: answer questions until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at a terminal reaches this process, too
     questions = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)  # libraries that print
-    _limit(memory)
+    os.dup2(nowhere, 1)  # libraries may print
+    _set_limits(memory)
     confine()
     content = b""
     while line := questions.readline():
@@ -281,38 +281,40 @@ def answer_all(memory: int) -> None:
 
 
 def _answer(question: dict[str, Any], content: bytes) -> list[bytes]:
+    """Call the function of a question and encode its answer, or its error, as a JSON line and pixels."""
     module, _, name = question["function"].partition(":")
-    value, image, failed = None, None, None
+    value, image, problem = None, None, None
     try:
         value, image = getattr(import_module(module), name)(content, question["name"], **question["settings"])
     except UserError as error:
         cause = error.__cause__
         kind = next(each.__name__ for each in (UnknownKind, TooLarge, UserError) if isinstance(error, each))
-        failed = (kind, str(error))
+        problem = (kind, str(error))
         if isinstance(cause, MemoryError):
-            failed = ("TooLarge", f"{question['name']}: takes too much memory to decode; shrink it")
+            problem = ("TooLarge", f"{question['name']}: takes too much memory to decode; shrink it")
     except MemoryError:
-        failed = ("TooLarge", f"{question['name']}: takes too much memory to decode; shrink it")
+        problem = ("TooLarge", f"{question['name']}: takes too much memory to decode; shrink it")
     info = {} if image is None else image.info
     dpi = info.get("dpi")
     head = {
-        "value": value, "error": failed, "size": None if image is None else image.size, "frames": info.get(FRAMES),
+        "value": value, "error": problem, "size": None if image is None else image.size, "frames": info.get(FRAMES),
         "dpi": None if dpi is None else [float(each) for each in dpi],
     }  # fmt: skip
     return [json.dumps(head).encode() + b"\n", *([] if image is None else [image.tobytes()])]
 
 
-def _limit(memory: int) -> None:
+def _set_limits(memory: int) -> None:
+    """Limit the memory, the files and the core dumps of this process."""
     try:
         import resource
     except ImportError:  # Windows
         return
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if os.path.exists("/proc/self/statm") else 0
-    for kind, most in (
+    for kind, limit in (
         (resource.RLIMIT_AS, pages * resource.getpagesize() + memory),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, _OPEN_FILES),
     ):
-        with suppress(ValueError, OSError):  # a lower limit is in force
-            resource.setrlimit(kind, (most, most))
+        with suppress(ValueError, OSError):  # a lower limit is already in force
+            resource.setrlimit(kind, (limit, limit))

@@ -1,7 +1,7 @@
-"""The LMDB format of the field: ``num-samples``, ``image-%09d``, ``label-%09d``, counted from 1.
+"""A reader of the usual LMDB format of text recognition: keys ``num-samples``, ``image-%09d``, ``label-%09d``, from 1.
 
-As written by ``create_lmdb_dataset.py`` of clovaai/deep-text-recognition-benchmark and read by PARSeq and its kin.
-Reading is here, below everything that reads labels or pictures; ``dptr.data.lmdb`` writes.
+``create_lmdb_dataset.py`` of clovaai/deep-text-recognition-benchmark writes this format; PARSeq and related projects
+read it. ``dptr.data.lmdb`` writes it.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from dptr.utils.errors import UserError
-from dptr.utils.extras import missing_package
+from dptr.utils.extras import import_package
 from dptr.utils.lmdb_pages import Damaged, Pages
 
 NUM_SAMPLES = b"num-samples"
 
 
 class LmdbReader:
-    """Samples of an LMDB, by index from 0. Several readers of one file, threads, forks and pickling are all fine.
+    """Reads samples of an LMDB by index, from 0.
+
+    A file may have several readers. Readers may be shared by threads, forked, and pickled.
 
     Raises:
-        UserError: missing, no LMDB, truncated, damaged, without ``num-samples``, or a key that a sample needs is not
-            there.
+        UserError: the file is missing, no LMDB, truncated, or damaged; or ``num-samples`` or a key of a sample is
+            missing.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -31,10 +33,10 @@ class LmdbReader:
             text, name = self._get(NUM_SAMPLES), NUM_SAMPLES.decode()
             if not text.isdigit():
                 raise UserError(f"{self.path}: {name} is {text[:20]!r}, not a number; make the LMDB anew")
-            held = self._pages.description.entries
-            if len(text) > 18 or int(text) > held:
+            entries = self._pages.description.entries
+            if len(text) > 18 or int(text) > entries:
                 raise UserError(
-                    f"{self.path}: {name} is {text[:20].decode()}, but there are {held} entries in all; "
+                    f"{self.path}: {name} is {text[:20].decode()}, but there are {entries} entries in all; "
                     "copy the LMDB again or make it anew"
                 )
         except UserError:
@@ -43,7 +45,7 @@ class LmdbReader:
         self._length = int(text)
 
     def close(self) -> None:
-        """Let go of the file; nothing can be read afterwards."""
+        """Close the file; nothing can be read afterwards."""
         self._pages.close()
 
     def __enter__(self) -> LmdbReader:
@@ -105,10 +107,10 @@ def is_lmdb(path: str | Path) -> bool:
 
 
 def open_pages(path: Path) -> Pages:
-    """An LMDB folder, to read from.
+    """Open an LMDB folder for reading.
 
     Raises:
-        UserError: no LMDB there, or a damaged or truncated one.
+        UserError: there is no LMDB, or it is damaged or truncated.
     """
     file = path / "data.mdb"
     if not file.is_file():
@@ -122,13 +124,9 @@ def open_pages(path: Path) -> Pages:
 
 
 def lmdb_package() -> Any:
-    """``lmdb``, which writes.
+    """The package ``lmdb``, which DPTR needs only to write.
 
     Raises:
         UserError: it is not installed.
     """
-    try:
-        import lmdb
-    except ImportError as error:
-        raise missing_package(error, "an LMDB", "train") from error
-    return lmdb
+    return import_package("lmdb", "an LMDB", "train")

@@ -1,12 +1,13 @@
-"""The pages of an LMDB, read with every number checked.
+"""A reader of LMDB files that checks every number in a file before it uses it.
 
-The lmdb package maps the file and follows the numbers in it: one that is damaged ends the process, and so does a disk
-that fails. Here pages are read from the file, and what is wrong with one is an error of that key. Only what data sets
-need is here: the main database of a file that a 64-bit machine wrote, and one key at a time. The lmdb package writes.
+The lmdb package memory-maps a file and follows the numbers in it without checks, so a damaged file or a failing disk
+ends the process. Here, damage in a page is an error of the key that needs the page. The reader does only what data sets
+need: it finds one key at a time in the main database of a file that a 64-bit machine wrote.
 
-Layout (``mdb.c`` of LMDB 0.9): a page has a header of 16 bytes, and from there a table of the places of its nodes; they
-grow from the page's end. A branch page's nodes hold a key and a page; a leaf's hold a key and its value, or the first
-of the pages that hold a large value. The first two pages describe the file; the one with the later transaction counts.
+Layout (``mdb.c`` of LMDB 0.9): a page has a header of 16 bytes, then a table of the offsets of its nodes. Nodes are
+stored from the end of the page backwards. A node of a branch page holds a key and the number of another page. A node of
+a leaf page holds a key and its value; for a large value, it holds the number of the first page of the value. The first
+two pages (meta pages) describe the file; the one with the later transaction is valid.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from pathlib import Path
 from dptr.utils.reading import open_plain
 
 MAGIC, VERSION = 0xBEEFC0DE, 1
-NO_PAGE = (1 << 64) - 1  # as the root of a database that holds nothing
-DEEPEST = 32  # pages from the root to a leaf; LMDB goes no deeper
+NO_PAGE = (1 << 64) - 1  # root of an empty database
+DEEPEST = 32  # most pages from the root to a leaf; LMDB has the same limit
 BRANCH, LEAF, OVERFLOW, META = 1, 2, 4, 8  # flags of pages
 LARGE, SUB_DATABASE, DUPLICATES = 1, 2, 4  # flags of nodes
 
@@ -31,22 +32,22 @@ _META = struct.Struct("<IIQQ48s48sQQ")  # magic, version, address, map size, fre
 _DATABASE = struct.Struct("<IHHQQQQQ")  # page size, flags, depth, three counts of pages, entries, root
 _NODE = struct.Struct("<HHHH")  # size or page in two parts, flags or its third part, size of the key
 _LARGEST_HEAD = 65536
-_KEPT = 256  # branch pages, which every key needs
+_MAX_BRANCHES = 256  # branch pages in memory, because every key needs some
 
 
 class Damaged(Exception):
-    """What is wrong with the file, in a few words."""
+    """The file is damaged, or no LMDB; the message says in a few words what is wrong."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a file says of itself.
+    """The contents of a meta page.
 
     Attributes:
-        size: of a page, in bytes.
-        pages: how many there are.
-        root: of the main database; ``NO_PAGE`` = it is empty.
-        entries: how many keys it has.
+        size: bytes of a page.
+        pages: number of pages.
+        root: page number of the root of the main database; ``NO_PAGE`` = the database is empty.
+        entries: number of keys in the main database.
     """
 
     size: int
@@ -56,14 +57,14 @@ class Description:
 
 
 class Pages:
-    """An LMDB file. It may be used by several threads, and by processes that are forked.
+    """An open LMDB file, which threads and forked processes may share.
 
     Attributes:
-        description: what the file says of itself.
+        description: the contents of the valid meta page.
 
     Raises:
-        Damaged: it is none, or it is truncated; or its numbers contradict each other.
-        OSError: it cannot be read.
+        Damaged: the file is no LMDB, it is truncated, or its numbers contradict each other.
+        OSError: the file cannot be read.
     """
 
     def __init__(self, file: Path) -> None:
@@ -80,34 +81,34 @@ class Pages:
         self._file.close()
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of a key; None if it is not there.
+        """The value of a key; None = there is no such key.
 
         Raises:
-            Damaged: a page on the way to it is.
-            OSError: it cannot be read.
+            Damaged: a page on the way to the key is damaged.
+            OSError: the file cannot be read.
         """
         number = self.description.root
         if number == NO_PAGE:
             return None
         for _ in range(DEEPEST):
             page = self._branches.get(number) or self._read_page(number)
-            places = _places(page, number)
+            offsets = _node_offsets(page, number)
             if _HEADER.unpack_from(page)[2] & LEAF:
-                return self._find(page, places, key)
-            self._keep(number, page)
-            low = _bisect(page, places, key, first=1)  # the first key of a branch stands for all that are less
-            head, middle, high, _ = _NODE.unpack_from(page, places[low - 1])
+                return self._find(page, offsets, key)
+            self._cache_branch(number, page)
+            low = _bisect(page, offsets, key, first=1)  # the first node of a branch stands for all smaller keys
+            head, middle, high, _ = _NODE.unpack_from(page, offsets[low - 1])
             number = head | middle << 16 | high << 32
         raise Damaged(f"more than {DEEPEST} levels")
 
-    def _find(self, page: bytes, places: tuple[int, ...], key: bytes) -> bytes | None:
-        place = _bisect(page, places, key, first=0)
-        if not place or _key(page, places[place - 1]) != key:
+    def _find(self, page: bytes, offsets: tuple[int, ...], key: bytes) -> bytes | None:
+        offset = _bisect(page, offsets, key, first=0)
+        if not offset or _read_key(page, offsets[offset - 1]) != key:
             return None
-        place = places[place - 1]
-        low, high, flags, key_size = _NODE.unpack_from(page, place)
+        offset = offsets[offset - 1]
+        low, high, flags, key_size = _NODE.unpack_from(page, offset)
         size = low | high << 16
-        begin = place + _NODE.size + key_size
+        begin = offset + _NODE.size + key_size
         if flags == 0:
             if begin + size > len(page):
                 raise Damaged("a value ends beyond its page")
@@ -117,21 +118,21 @@ class Pages:
         return self._read_large(int.from_bytes(page[begin : begin + 8], "little"), size)
 
     def _read_large(self, number: int, size: int) -> bytes:
-        """A value that has pages of its own."""
-        held = self.description
+        """Read a value of ``size`` bytes that begins on page ``number`` and fills pages of its own."""
+        description = self.description
         head = self._read(number, _HEADER.size)
-        own, _, flags, low, high = _HEADER.unpack(head)
+        page_number, _, flags, low, high = _HEADER.unpack(head)
         count = low | high << 16
-        if own != number or not flags & OVERFLOW or number + count > held.pages:
+        if page_number != number or not flags & OVERFLOW or number + count > description.pages:
             raise Damaged(f"page {number} holds no value")
-        if _HEADER.size + size > count * held.size:
+        if _HEADER.size + size > count * description.size:
             raise Damaged(f"a value of {size} bytes on {count} pages")
         return self._read(number, size, _HEADER.size)
 
     def _read_page(self, number: int) -> bytes:
         page = self._read(number, self.description.size)
-        own, _, flags, _, _ = _HEADER.unpack_from(page)
-        if own != number or flags & ~0x10 not in (BRANCH, LEAF):  # 0x10: it was being written
+        page_number, _, flags, _, _ = _HEADER.unpack_from(page)
+        if page_number != number or flags & ~0x10 not in (BRANCH, LEAF):  # 0x10: P_DIRTY, the page was being written
             raise Damaged(f"page {number} is none of a tree")
         return page
 
@@ -140,36 +141,36 @@ class Pages:
             raise Damaged(f"there is no page {number}")
         return self._read_at(number * self.description.size + begin, count)
 
-    def _read_at(self, place: int, count: int) -> bytes:
+    def _read_at(self, offset: int, count: int) -> bytes:
         data = b""
         while len(data) < count:
             if hasattr(os, "pread"):
-                piece = os.pread(self._file.fileno(), count - len(data), place + len(data))
+                chunk = os.pread(self._file.fileno(), count - len(data), offset + len(data))
             else:  # Windows, which does not fork
                 with self._lock:
-                    self._file.seek(place + len(data))
-                    piece = self._file.read(count - len(data))
-            if not piece:
+                    self._file.seek(offset + len(data))
+                    chunk = self._file.read(count - len(data))
+            if not chunk:
                 raise Damaged("truncated")
-            data = data + piece if data else piece
+            data = data + chunk if data else chunk
         return data
 
-    def _keep(self, number: int, page: bytes) -> None:
+    def _cache_branch(self, number: int, page: bytes) -> None:
         with self._lock:
             self._branches[number] = page
-            if len(self._branches) > _KEPT:
+            if len(self._branches) > _MAX_BRANCHES:
                 self._branches.popitem(last=False)
 
     def _describe(self) -> Description:
-        """The later of both descriptions."""
+        """Check both meta pages and describe the file by the one with the later transaction."""
         length = os.fstat(self._file.fileno()).st_size
         if length < _HEADER.size + _META.size:
             raise Damaged("too short for one")
-        first = _meta(self._read_at(0, _HEADER.size + _META.size), 0)
+        first = _read_meta(self._read_at(0, _HEADER.size + _META.size), 0)
         size = _DATABASE.unpack(first[4])[0]
         if size not in (1 << power for power in range(8, 17)):
             raise Damaged(f"pages of {size} bytes")
-        second = _meta(self._read_at(size, _HEADER.size + _META.size), 1)
+        second = _read_meta(self._read_at(size, _HEADER.size + _META.size), 1)
         _, _, _, _, free, main, last, _ = max(first, second, key=lambda each: each[7])
         _, flags, depth, *_, entries, root = _DATABASE.unpack(main)
         if _DATABASE.unpack(free)[0] != size or flags:
@@ -182,42 +183,42 @@ class Pages:
         return Description(size, pages, root, entries)
 
 
-def _meta(data: bytes, number: int) -> tuple[int, int, int, int, bytes, bytes, int, int]:
-    own, _, flags, _, _ = _HEADER.unpack_from(data)
+def _read_meta(data: bytes, number: int) -> tuple[int, int, int, int, bytes, bytes, int, int]:
+    page_number, _, flags, _, _ = _HEADER.unpack_from(data)
     meta: tuple[int, int, int, int, bytes, bytes, int, int] = _META.unpack_from(data, _HEADER.size)
-    if meta[0] != MAGIC or own != number or not flags & META:
+    if meta[0] != MAGIC or page_number != number or not flags & META:
         raise Damaged("no LMDB")
     if meta[1] != VERSION:
         raise Damaged(f"version {meta[1]} of the format, not {VERSION}")
     return meta
 
 
-def _places(page: bytes, number: int) -> tuple[int, ...]:
-    """Where the nodes of a page are."""
+def _node_offsets(page: bytes, number: int) -> tuple[int, ...]:
+    """The offsets of the nodes of a page."""
     _, _, flags, lower, upper = _HEADER.unpack_from(page)
     count = (lower - _HEADER.size) // 2
     least = 2 if flags & BRANCH else 1
     if not least <= count or not lower <= upper <= len(page):
         raise Damaged(f"page {number} has no nodes")
-    places: tuple[int, ...] = struct.unpack_from(f"<{count}H", page, _HEADER.size)
-    if min(places) < lower or max(places) > len(page) - _NODE.size:
+    offsets: tuple[int, ...] = struct.unpack_from(f"<{count}H", page, _HEADER.size)
+    if min(offsets) < lower or max(offsets) > len(page) - _NODE.size:
         raise Damaged(f"page {number} has nodes beyond its end")
-    return places
+    return offsets
 
 
-def _key(page: bytes, place: int) -> bytes:
-    end = place + _NODE.size + _NODE.unpack_from(page, place)[3]
+def _read_key(page: bytes, offset: int) -> bytes:
+    end = offset + _NODE.size + _NODE.unpack_from(page, offset)[3]
     if end > len(page):
         raise Damaged("a key ends beyond its page")
-    return page[place + _NODE.size : end]
+    return page[offset + _NODE.size : end]
 
 
-def _bisect(page: bytes, places: tuple[int, ...], key: bytes, first: int) -> int:
-    """How many nodes have no key above ``key``; the nodes before ``first`` have none."""
-    low, high = first, len(places)
+def _bisect(page: bytes, offsets: tuple[int, ...], key: bytes, first: int) -> int:
+    """How many nodes have a key of at most ``key``; the nodes before ``first`` have no key and count, too."""
+    low, high = first, len(offsets)
     while low < high:
         middle = (low + high) // 2
-        if _key(page, places[middle]) <= key:
+        if _read_key(page, offsets[middle]) <= key:
             low = middle + 1
         else:
             high = middle

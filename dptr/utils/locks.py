@@ -1,4 +1,4 @@
-"""One process at a time makes what all read."""
+"""Locks on folders, for files that one process makes and all read."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from dptr.utils.errors import UserError
 
 @contextmanager
 def alone_in(folder: Path, setting: str) -> Iterator[None]:
-    """No other process is in here for this folder, which is made where it is missing.
+    """Wait until no other process is in this block for the same folder, then run the block.
+
+    The folder is created if it is missing.
 
     Args:
-        setting: that names the folder, for errors.
+        setting: the setting that names the folder, for errors.
 
     Raises:
-        UserError: the folder cannot be written to, or the system has no locks.
+        UserError: the folder cannot be written to, or the system has no file locks.
     """
     try:
         import fcntl
@@ -26,7 +28,7 @@ def alone_in(folder: Path, setting: str) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / ".lock", "a")  # noqa: SIM115
-        fcntl.flock(lock, fcntl.LOCK_EX)  # let go when the file is closed, by whatever end of the process
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the lock ends when the file is closed, however the process ends
     except OSError as error:
         raise UserError(f"cache {folder}: {error.strerror}; pass a folder that can be written as {setting}") from error
     with lock:

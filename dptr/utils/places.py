@@ -1,7 +1,7 @@
-"""Folders that pictures are read from and results are written to: on a disk, or behind a URL.
+"""Folders from which pictures are read and to which results are written: on a disk or at a URL.
 
-``s3://``, ``gs://``, ``abfs://`` and ``hdfs://`` are Arrow's own file systems. Whatever else fsspec knows (``http://``,
-``sftp://``, ...) works where the package that fsspec asks for is installed.
+Arrow has file systems for ``s3://``, ``gs://``, ``abfs://`` and ``hdfs://``. Other URLs that fsspec knows (``http://``,
+``sftp://``, ...) work if the package that fsspec needs for them is installed.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from dptr.utils.inputs import natural_key
 from dptr.utils.outputs import PARTIAL
 from dptr.utils.reading import LARGEST, open_plain
 
-STORES = "s3", "gcs", "abfs"  # Arrow's names of object stores, whose objects are whole or not there
-WAITS = 0.5, 2.0, 8.0  # seconds before a request to a store is sent again
+STORES = "s3", "gcs", "abfs"  # Arrow's names of object stores, which write objects completely or not at all
+WAITS = 0.5, 2.0, 8.0  # seconds to wait before each repetition of a request
 _ABSENT = FileNotFoundError, NotADirectoryError, IsADirectoryError
 
 Result = TypeVar("Result")
 
 
 class StoreError(UserError):
-    """A store that does not answer, or refuses: what was asked of it is to be asked again another time."""
+    """A store does not answer or refuses a request; the request may succeed at another time."""
 
 
 def is_url(place: str) -> bool:
-    """Whether it is the address of a file system, and not a path."""
+    """Whether ``place`` is the URL of a file system, not a path."""
     return "://" in place
 
 
 @dataclass(frozen=True)
 class Place:
-    """A folder, or a file: ``url`` is a path or an address. It travels as that; each process connects by itself.
+    """A folder or a file; ``url`` is a path or a URL. It can be pickled: each process makes its own connection.
 
-    Names in it are relative, with slashes. Methods raise ``UserError`` for what is missing or may not be read, and
-    ``StoreError`` for a store that does not answer after ``WAITS``.
+    Names in the folder are relative paths with slashes. Methods raise ``UserError`` for files that are missing or
+    cannot be read, and ``StoreError`` for a store that refuses or does not answer after ``WAITS``.
     """
 
     url: str
@@ -55,13 +55,13 @@ class Place:
         return not is_url(self.url)
 
     def __str__(self) -> str:
-        return self.url.partition("?")[0]  # behind the question mark may be secrets
+        return self.url.partition("?")[0]  # the query may hold secrets
 
     def is_file(self) -> bool:
-        """Whether it is one file.
+        """Whether it is a file, not a folder.
 
         Raises:
-            UserError: nothing is there.
+            UserError: it does not exist.
         """
         if self.local:
             if not os.path.lexists(self.url):
@@ -76,7 +76,7 @@ class Place:
         return kind != FileType.Directory
 
     def list(self) -> list[str]:
-        """The names of all files in the folder and in those below it, in natural order.
+        """The names of all files in the folder and its sub-folders, in natural order.
 
         Raises:
             UserError: a folder cannot be read.
@@ -91,22 +91,22 @@ class Place:
         return sorted((each.path[cut:] for each in found if each.type == FileType.File), key=natural_key)
 
     def read(self, name: str) -> bytes:
-        """The bytes of a file, at most ``dptr.utils.reading.LARGEST``."""
+        """The bytes of a file; raises ``UserError`` for more than ``dptr.utils.reading.LARGEST`` bytes."""
         if self.local:
             return read_encoded(self._path(name))
-        files, path = self._inside(name)
+        files, path = self._locate(name)
 
         def read() -> bytes:
             with files.open_input_file(path) as file:
                 if file.size() > LARGEST:
-                    raise UserError(f"{self._shown(name)}: larger than {LARGEST >> 20} MiB")
+                    raise UserError(f"{self._describe(name)}: larger than {LARGEST >> 20} MiB")
                 return file.read()
 
         return self.ask(name, read)
 
     @contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
-        """A file to read from and to seek in."""
+        """Open a file for reading and seeking."""
         if self.local:
             try:
                 descriptor = open_plain(self._path(name))
@@ -115,7 +115,7 @@ class Place:
             with open(descriptor, "rb") as file:
                 yield file
             return
-        files, path = self._inside(name)
+        files, path = self._locate(name)
         with self.ask(name, lambda: files.open_input_file(path)) as file:
             yield file
 
@@ -125,14 +125,14 @@ class Place:
             return os.path.isfile(self._path(name))
         from pyarrow.fs import FileType
 
-        files, path = self._inside(name)
+        files, path = self._locate(name)
         return self.ask(name, lambda: files.get_file_info(path).type) == FileType.File
 
     def stamp(self, name: str) -> str:
-        """What tells of a change of a file without reading it: size and time.
+        """The size and the modification time of a file, to detect changes without reading it.
 
         Raises:
-            UserError: it is missing.
+            UserError: a local file is missing.
         """
         if self.local:
             try:
@@ -140,80 +140,81 @@ class Place:
             except (OSError, ValueError) as error:
                 raise UserError(f"{self._path(name)}: {getattr(error, 'strerror', error)}; check the path") from error
             return f"{found.st_size} {found.st_mtime_ns}"
-        files, path = self._inside(name)
+        files, path = self._locate(name)
         info = self.ask(name, lambda: files.get_file_info(path))
         return f"{info.size} {info.mtime_ns}"
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file, whole or not at all; one of that name is replaced.
+        """Write a file completely or not at all; an existing file is replaced.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: the file cannot be written.
         """
         if self.local:
             with replace_file(self._path(name)) as aside:
                 aside.write_bytes(data)
             return
-        files, path = self._inside(name)
+        files, path = self._locate(name)
 
         def write() -> None:
             if files.type_name in STORES:
-                _send(files, path, data)
+                _write_stream(files, path, data)
                 return
             folder, _, last = path.rpartition("/")
             aside = f"{folder}/{PARTIAL}{uuid.uuid4().hex[:8]}-{last}"
             files.create_dir(folder, recursive=True)
-            _send(files, aside, data)
+            _write_stream(files, aside, data)
             files.move(aside, path)
 
         self.ask(name, write)
 
     def remove(self, name: str) -> None:
-        """Delete a file; none of that name is no error."""
+        """Delete a file if it exists."""
         if self.local:
             Path(self._path(name)).unlink(missing_ok=True)
         elif self.exists(name):
-            files, path = self._inside(name)
+            files, path = self._locate(name)
             self.ask(name, lambda: files.delete_file(path))
 
     def _path(self, name: str) -> str:
         return os.path.join(self.url, name)
 
-    def _inside(self, name: str) -> tuple[Any, str]:
+    def _locate(self, name: str) -> tuple[Any, str]:
         files, path = connect(self.url)
         return files, f"{path.rstrip('/')}/{name}"
 
-    def _shown(self, name: str) -> str:
+    def _describe(self, name: str) -> str:
         return f"{str(self).rstrip('/')}/{name}" if name else str(self)
 
     def ask(self, name: str, ask: Callable[[], Result]) -> Result:
-        """Ask a store, and ask again where it does not answer.
+        """Send a request to a store, and repeat it if the store does not answer.
 
         Args:
-            name: of the file that it is about.
+            name: of the file that the request is about, for errors.
+            ask: sends the request.
 
         Raises:
-            UserError: there is no such file.
-            StoreError: the store refuses, or has not answered after ``WAITS``.
+            UserError: the file does not exist.
+            StoreError: the store refuses, or does not answer after ``WAITS``.
         """
         for wait in (*WAITS, None):
             try:
                 return ask()
             except _ABSENT as error:
-                raise UserError(f"{self._shown(name)}: no such file; check the address") from error
+                raise UserError(f"{self._describe(name)}: no such file; check the address") from error
             except PermissionError as error:
-                raise StoreError(f"{self._shown(name)}: {_reason(error)}; check the credentials") from error
+                raise StoreError(f"{self._describe(name)}: {_reason(error)}; check the credentials") from error
             except OSError as error:
                 if wait is None or "ACCESS_DENIED" in str(error) or "credentials" in str(error).lower():
                     raise StoreError(
-                        f"{self._shown(name)}: {_reason(error)}; check the address, the network, and the credentials"
+                        f"{self._describe(name)}: {_reason(error)}; check the address, the network, and the credentials"
                     ) from error
                 time.sleep(wait)
         raise AssertionError("the last round returns or raises")
 
 
 def split_place(url: str) -> tuple[Place, str]:
-    """The folder of a file, and the file's name in it."""
+    """Split the path or URL of a file into its folder and its name; a query stays with the folder."""
     if not is_url(url):
         folder, name = os.path.split(os.path.abspath(url))
         return Place(folder), name
@@ -223,10 +224,10 @@ def split_place(url: str) -> tuple[Place, str]:
 
 
 def check_apart(source: str, out: str) -> None:
-    """An output is neither the input nor in it, where the next run would read it; nor is it around it.
+    """Check that the output is not the input, not in it (the next run would read it), and does not contain it.
 
     Raises:
-        UserError: it is; or one of them is an empty name.
+        UserError: it is or does; or ``out`` is empty.
     """
     if not out:
         raise UserError("OUTPUT is an empty name; pass a folder")
@@ -240,10 +241,11 @@ def check_apart(source: str, out: str) -> None:
 
 
 def connect(url: str) -> tuple[Any, str]:
-    """The file system of a URL, and the path in it; a process that was forked connects anew.
+    """The file system of a URL, and the path in it; a forked process connects anew.
 
     Raises:
-        UserError: nobody knows such URLs, or a package for them is missing.
+        UserError: the URL has an unknown scheme or is invalid, or a package for it is missing.
+        StoreError: the connection fails.
     """
     return _connect(url, os.getpid())
 
@@ -281,7 +283,7 @@ def _walk(folder: str) -> Iterator[str]:
         yield from (name if below == "." else f"{below}/{name}".replace(os.sep, "/") for name in files)
 
 
-def _send(files: Any, path: str, data: bytes) -> None:
+def _write_stream(files: Any, path: str, data: bytes) -> None:
     with files.open_output_stream(path) as file:
         file.write(data)
 

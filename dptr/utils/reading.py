@@ -1,4 +1,4 @@
-"""Files in: what a user, a label, or an archive names is opened without waiting, and read if it is a plain file."""
+"""Reading of files that a user, a label, or an archive names: opening never waits, and only regular files are read."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ LARGEST_SETTINGS = 16 << 20  # bytes of a recipe, or of a charset
 DEEPEST = 64  # levels of dicts and lists in settings
 
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-_SHELL_PIPES = "/dev/fd/", "/proc/self/fd/", "/dev/stdin"  # that have a writer, such as <(command)
+_SHELL_PIPES = "/dev/fd/", "/proc/self/fd/", "/dev/stdin"  # pipes that have a writer, such as <(command)
 
 
 def read_file(path: str | os.PathLike[str], largest: int = LARGEST) -> bytes:
     """The bytes of a file.
 
-    Of pipes only those that the shell made (``<(command)``) are read: others may never begin.
+    Pipes of the shell (``<(command)``) are read, too. Other pipes are refused, because they may never get a writer.
 
     Args:
-        largest: in bytes.
+        largest: the largest size to accept, in bytes.
 
     Raises:
-        OSError: as ``open``; with its own ``strerror`` for a device, a pipe, a socket, or a file above ``largest``.
-        ValueError: a NUL in the name.
+        OSError: the file cannot be opened; it is a device, a pipe, a socket, or larger than ``largest`` (``strerror``
+            then says so).
+        ValueError: the name contains a NUL.
     """
     with open(open_plain(path), "rb", buffering=0) as file:
         kind = os.fstat(file.fileno())
@@ -44,7 +45,7 @@ def read_file(path: str | os.PathLike[str], largest: int = LARGEST) -> bytes:
 
 
 def open_plain(path: str | os.PathLike[str]) -> int:
-    """A descriptor to read a file from, which the caller closes. Opening never waits.
+    """Open a file for reading without waiting; the caller closes the descriptor.
 
     Raises:
         OSError, ValueError: as ``read_file``.
@@ -63,7 +64,7 @@ def open_plain(path: str | os.PathLike[str]) -> int:
 
 
 def check_plain(path: str | os.PathLike[str]) -> None:
-    """Refuse a folder, a device, and a pipe, before a library opens the file.
+    """Refuse folders, devices and pipes before a library opens the file.
 
     Raises:
         OSError, ValueError: as ``read_file``.
@@ -79,10 +80,11 @@ def _check_kind(mode: int, path: str | os.PathLike[str]) -> None:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """TOML.
+    """Parse TOML.
 
     Raises:
-        ValueError: not TOML, a number of thousands of digits, or nested too deeply (``check_depth``).
+        ValueError: the text is not TOML, has a number of thousands of digits, or is nested too deeply
+            (``check_depth``).
     """
     try:
         parsed = tomllib.loads(text)
@@ -93,24 +95,24 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def check_depth(value: Any) -> None:
-    """Settings can be walked through by a function that calls itself.
+    """Check that dicts and lists are not nested so deeply that recursive functions fail.
 
     Raises:
-        ValueError: dicts and lists in each other in more than ``DEEPEST`` levels.
+        ValueError: they are nested in more than ``DEEPEST`` levels.
     """
     level = [value]
     for _ in range(DEEPEST):
-        insides = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
-        level = [each for inside in insides for each in inside if isinstance(each, dict | list)]
+        parts = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        level = [each for part in parts for each in part if isinstance(each, dict | list)]
     if level:
         raise ValueError(f"nested in more than {DEEPEST} levels")
 
 
 def resolve_inside(folder: str | os.PathLike[str], name: str) -> Path:
-    """The path of a file that a label or an annotation in ``folder`` names; links in it are not followed here.
+    """The path of a file that a label or an annotation in ``folder`` names; links are not resolved.
 
     Raises:
-        UserError: it leads out of the folder.
+        UserError: the path leads out of the folder.
     """
     if os.path.isabs(name) or ".." in name:
         whole = os.path.abspath(folder)

@@ -1,4 +1,4 @@
-"""Pictures to crops of a size: resized, turned where they are tall, and scaled to what a network takes."""
+"""Resizing of pictures to crops, rotation of tall pictures, and scaling of pixel values for a network."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from PIL import Image
 
 from dptr.utils.sizes import Sizes
 
-HALF_RANGE = 127.5  # of pixel values 0..255: their middle, and how far they reach to either side
+HALF_RANGE = 127.5  # half the range of pixel values 0..255
 TALL_ASPECT = 1.2  # height / width above which a picture may hold a word that runs up or down (docs/LOG.md)
-_SHORTENED = 256  # times the side of a crop: a longer side is averaged down before it is resized
+_MAX_REDUCTION = 256  # a side longer than this many times the side of the crop is averaged down before resizing
 
 
 def to_array(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
-    """Stretch an RGB image to ``height`` x ``width`` pixels, aspect ratio ignored.
+    """Stretch an RGB image to ``height`` x ``width`` pixels, regardless of its aspect ratio.
 
-    Pillow's antialiased bicubic filter, as PARSeq's ``T.Resize((32, 128), BICUBIC)`` (baudm/parseq,
+    The filter is Pillow's antialiased bicubic filter, as in PARSeq's ``T.Resize((32, 128), BICUBIC)`` (baudm/parseq,
     ``strhub/data/module.py``).
     """
     return np.array(shorten(image, height, width).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def shorten(image: Image.Image, height: int, width: int) -> Image.Image:
-    """Average a picture down along a side of more than ``_SHORTENED`` times the size that it is resized to.
+    """Average down a side that is more than ``_MAX_REDUCTION`` times as long as its target.
 
-    Resizing first stretches one side, so a picture of one column and a million rows would take gigabytes.
+    Pillow resizes one side after the other, so a picture of one column and a million rows would take gigabytes.
     """
-    factors = max(1, image.width // (_SHORTENED * width)), max(1, image.height // (_SHORTENED * height))
+    factors = max(1, image.width // (_MAX_REDUCTION * width)), max(1, image.height // (_MAX_REDUCTION * height))
     return image if factors == (1, 1) else image.reduce(factors)
 
 
 def crop_center(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
-    """Resize an RGB image until it just covers ``height`` x ``width`` pixels, and cut them out of its middle.
+    """Resize an RGB image so that it just covers ``height`` x ``width`` pixels, and crop it to its center.
 
-    For squares this is CLIP's own preprocessing (openai/CLIP, ``clip/clip.py``): torchvision's ``Resize`` of the short
-    side with Pillow's bicubic filter, whose long side is rounded down, and ``CenterCrop``, whose margin is rounded to
-    even.
+    For squares this equals CLIP's preprocessing (openai/CLIP, ``clip/clip.py``): torchvision's ``Resize`` of the short
+    side with Pillow's bicubic filter, which rounds the long side down, and ``CenterCrop``, which rounds margins to the
+    nearest integer, halves to even.
     """
     if image.width * height <= image.height * width:
         tall, wide = width * image.height // image.width, width
@@ -60,12 +60,12 @@ def turn_tall(image: Image.Image) -> Iterator[Image.Image]:
         Both turned pictures, one at a time; none for a picture that is not so tall.
     """
     if image.height > TALL_ASPECT * image.width:
-        for transpose in (Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_90):  # Pillow counts against the clock
+        for transpose in (Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_90):  # Pillow rotates counterclockwise
             yield image.transpose(transpose)
 
 
 def to_pixels(crops: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b 3 h w"]:
-    """Scale 0..255 to -1..1, channels first: mean 0.5 and deviation 0.5, as PARSeq (``strhub/data/module.py``)."""
+    """Scale 0..255 to -1..1, channels first, as PARSeq does by mean 0.5 and std 0.5 (``strhub/data/module.py``)."""
     pixels = np.array(crops.transpose(0, 3, 1, 2), np.float32, order="C")
     pixels /= np.float32(HALF_RANGE)
     pixels -= np.float32(1)

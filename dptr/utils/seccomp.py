@@ -1,7 +1,7 @@
-"""A filter of system calls for this process (Linux, x86-64 and arm64): what it refuses fails with an error number.
+"""Filters of system calls for this process, on Linux (x86-64 and arm64): refused calls fail with an error number.
 
-Filters are small programs that the kernel runs at each system call (``seccomp(2)``). There is a library for them,
-libseccomp, but no wheel of it; the few instructions that are needed here are put together here.
+A filter is a small program that the kernel runs at each system call (``seccomp(2)``). This module assembles the few
+instructions that it needs, because there is no wheel of the library libseccomp.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_NO_NEW_PRIVILEGES = 38  # of prctl
-_SET_FILTER, _ALL_THREADS = 1, 1  # of seccomp
+_NO_NEW_PRIVILEGES = 38  # an option of prctl
+_SET_FILTER, _ALL_THREADS = 1, 1  # an operation and a flag of seccomp
 _ALLOW, _FAIL, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _LOAD, _EQUAL, _ABOVE, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER, _MACHINE, _ARGUMENTS = 0, 4, 16  # offsets of what a filter sees
-_X32 = 0x40000000  # numbers of x86-64's other calling convention begin here
+_NUMBER, _MACHINE, _ARGUMENTS = 0, 4, 16  # offsets in the data that a filter reads
+_X32 = 0x40000000  # the first number of system calls of the x32 ABI of x86-64
 
 MACHINES = {"x86_64": (0xC000003E, 317, 0), "aarch64": (0xC00000B7, 277, 1)}
-"""By machine: what the kernel calls it, the number of ``seccomp``, the column of ``NUMBERS``."""
+"""By machine: its number in the kernel (AUDIT_ARCH), the number of the call ``seccomp``, the column of ``NUMBERS``."""
 
 NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "accept": (43, 202), "accept4": (288, 242), "add_key": (248, 217), "bind": (49, 200), "bpf": (321, 280),
@@ -45,7 +45,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "umount2": (166, 39), "unlink": (87, None), "unlinkat": (263, 35), "unshare": (272, 97),
     "userfaultfd": (323, 282), "utimensat": (280, 88), "vfork": (58, None), "write": (1, 64), "writev": (20, 66),
 }  # fmt: skip
-"""Numbers of system calls on both machines; None = the machine has none of that name."""
+"""Numbers of system calls on x86-64 and arm64; None = the machine has no such call."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class Refusal:
 
     Attributes:
         call: its name in ``NUMBERS``.
-        error: the error number that it fails with; 0 = it does nothing, and says that it did.
-        argument: the argument that decides, from 0; None = it always fails.
-        bits: it fails if the argument has one of these bits.
-        unless_bits: it fails if the argument has none of these bits.
-        unless: it fails if the argument is another number.
-        above: it fails if the argument is greater.
+        error: the error number with which it fails; 0 = it does nothing and reports success.
+        argument: index, from 0, of the argument that decides; None = the call always fails.
+        bits: the call fails if the argument has one of these bits.
+        unless_bits: the call fails if the argument has none of these bits.
+        unless: the call fails if the argument differs from this number.
+        above: the call fails if the argument is greater than this number.
     """
 
     call: str
@@ -72,30 +72,30 @@ class Refusal:
 
 
 def is_supported() -> bool:
-    """Whether this machine's numbers are known; its kernel may still have no filters."""
+    """Whether the numbers of system calls on this machine are known; its kernel may still lack filters."""
     return sys.platform == "linux" and platform.machine() in MACHINES and struct.calcsize("P") == 8
 
 
 def compile_filter(refusals: Sequence[Refusal], machine: str) -> list[tuple[int, int, int, int]]:
-    """The instructions of a filter that allows all but ``refusals``."""
+    """The instructions of a filter that allows every call except ``refusals``."""
     name, _, column = MACHINES[machine]
-    made = [(_LOAD, 0, 0, _MACHINE), (_EQUAL, 1, 0, name), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, _NUMBER)]
+    instructions = [(_LOAD, 0, 0, _MACHINE), (_EQUAL, 1, 0, name), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, _NUMBER)]
     if machine == "x86_64":
-        made += [(_ABOVE, 0, 1, _X32), (_RETURN, 0, 0, _FAIL | errno.ENOSYS)]
+        instructions += [(_ABOVE, 0, 1, _X32), (_RETURN, 0, 0, _FAIL | errno.ENOSYS)]
     for each in refusals:
         number = NUMBERS[each.call][column]
         if number is not None:
             body = _compile(each)
-            made += [(_EQUAL, 0, len(body), number), *body]
-    return [*made, (_RETURN, 0, 0, _ALLOW)]
+            instructions += [(_EQUAL, 0, len(body), number), *body]
+    return [*instructions, (_RETURN, 0, 0, _ALLOW)]
 
 
 def _compile(refusal: Refusal) -> list[tuple[int, int, int, int]]:
-    """What is done at that call; its number is loaded again where later rules may look at it."""
+    """The instructions for one call; they end by loading its number again if later rules may check the call."""
     fail = (_RETURN, 0, 0, _FAIL | refusal.error)
     if refusal.argument is None:
         return [fail]
-    load = (_LOAD, 0, 0, _ARGUMENTS + 8 * refusal.argument)  # the lower half
+    load = (_LOAD, 0, 0, _ARGUMENTS + 8 * refusal.argument)  # its lower 32 bits
     if refusal.bits:
         test = (_ANY_BIT, 0, 1, refusal.bits)
     elif refusal.unless_bits:
@@ -109,10 +109,10 @@ def _compile(refusal: Refusal) -> list[tuple[int, int, int, int]]:
 
 
 def install(refusals: Sequence[Refusal]) -> bool:
-    """Refuse system calls from now on, in all threads of this process and in what it starts.
+    """Refuse system calls from now on, in all threads and child processes of this process.
 
     Returns:
-        Whether they are refused: this machine may be unknown, or its kernel without filters.
+        Whether the calls are refused; False on an unknown machine or a kernel without filters.
     """
     if not is_supported():
         return False

@@ -1,7 +1,7 @@
 """The sizes of crops, after the multi-size resizing of SVTRv2 (arXiv 2411.15858, section 3.2).
 
-A model of one size squeezes or stretches every picture to it. A model of several reads each picture in the crop whose
-shape is nearest to the picture's own; each batch of the network holds crops of one size.
+A model of one size stretches every picture to this size. A model of several sizes stretches each picture to the size
+whose aspect ratio is nearest to the picture's; a batch of the network holds crops of one size.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from jaxtyping import UInt8
 Size: TypeAlias = tuple[int, int]  # height and width in pixels
 
 WIDTH_STEP = 32  # pixels between one width and the next
-HEIGHT_STEP = 8  # heights are multiples of it, widths of half of it: what strides of 16 and 4 take with little padding
+HEIGHT_STEP = 8  # heights are multiples of this, widths of half of this: strides of 16 and 4 then need little padding
 
 
 def by_shape(size: Size) -> tuple[float, int]:
-    """A key that sorts sizes from high and narrow to low and wide."""
+    """A key that sorts sizes by width / height, from tall and narrow to wide."""
     return size[1] / size[0], size[0]
 
 
 class Sizes:
-    """The sizes that a model reads, or a renderer draws.
+    """The sizes of crops that a model reads or a renderer draws.
 
     Attributes:
         height, width: of the usual crop, in pixels.
-        max_width: of the widest crop, in pixels; 0 or ``width`` = none is wider than the usual one.
-        sizes: height and width of further crops, for pictures that are less long.
+        max_width: of the widest crop, in pixels; 0 or ``width`` = no crop is wider than the usual one.
+        sizes: height and width of further crops, for pictures of smaller aspect ratio.
     """
 
     height: int
@@ -40,14 +40,15 @@ class Sizes:
 
     @property
     def every(self) -> tuple[Size, ...]:
-        """All sizes, height and width, from narrow to wide."""
+        """All sizes (height, width), from narrow to wide."""
         wide = range(self.width, max(self.width, self.max_width) + 1, WIDTH_STEP)
         return tuple(sorted([*self.sizes, *((self.height, width) for width in wide)], key=by_shape))
 
     def choose(self, aspect: float) -> Size:
-        """The size whose shape is nearest to that of a picture.
+        """The size (height, width) whose aspect ratio is nearest to that of a picture.
 
-        With SVTRv2's sizes 64x64, 48x96, 40x112 and 32x128 these are its thresholds but for rounding: 1.5, 2.4, 3.4.
+        With SVTRv2's sizes 64x64, 48x96, 40x112 and 32x128, the choice changes at its thresholds up to rounding: 1.5,
+        2.4, 3.4.
 
         Args:
             aspect: width of the picture divided by its height.
@@ -62,7 +63,7 @@ class Sizes:
         return shape[-1] == 3 and tuple(shape[-3:-1]) in self.every
 
     def __str__(self) -> str:
-        """For messages: ``64x64, 48x96, 32x128 to 32x640``."""
+        """The sizes for messages, such as ``64x64, 48x96, 32x128 to 32x640``."""
         longest = f" to {self.height}x{self.max_width}" if self.max_width > self.width else ""
         first = [f"{height}x{width}" for height, width in sorted(self.sizes, key=by_shape)]
         return ", ".join([*first, f"{self.height}x{self.width}{longest}"])
@@ -70,7 +71,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class CropSizes(Sizes):
-    """The same, of a model that is open for reading.
+    """``Sizes`` as a dataclass, for a model that is loaded for reading.
 
     Raises:
         ValueError: see ``check_sizes``.
@@ -86,10 +87,12 @@ class CropSizes(Sizes):
 
 
 def check_sizes(height: int, width: int, max_width: int, sizes: Sequence[Size]) -> None:
-    """Crops grow from ``width`` to ``max_width`` in whole steps, and all ``sizes`` are higher and less long.
+    """Check the sizes of crops: ``Sizes`` explains the arguments.
 
     Raises:
-        ValueError: they do not.
+        ValueError: ``max_width`` is not ``width`` plus a multiple of ``WIDTH_STEP``; or one of ``sizes`` is no multiple
+            of ``HEIGHT_STEP`` (half of it for the width), is not higher than ``height``, or has no smaller aspect ratio
+            than ``width`` / ``height``; or two of them have the same aspect ratio.
     """
     if max_width and (max_width < width or (max_width - width) % WIDTH_STEP):
         raise ValueError(
@@ -113,7 +116,7 @@ def check_sizes(height: int, width: int, max_width: int, sizes: Sequence[Size]) 
 def group_by_size(
     crops: Iterable[np.ndarray], batch_size: int
 ) -> Iterator[tuple[list[int], UInt8[np.ndarray, "b h w 3"]]]:
-    """Yield batches of at most ``batch_size`` crops of one size, narrow ones first, with the indices of the crops."""
+    """Group crops by size; yield batches of at most ``batch_size`` crops, with their indices, narrow sizes first."""
     groups: dict[Size, list[tuple[int, np.ndarray]]] = {}
     for index, crop in enumerate(crops):
         groups.setdefault((crop.shape[0], crop.shape[1]), []).append((index, crop))
@@ -125,7 +128,7 @@ def group_by_size(
 
 @dataclass(frozen=True)
 class VariableSizeCrops:
-    """Crops (own height, own width, 3) in memory, indexed as an array of them is."""
+    """Crops of several sizes in memory, uint8 (h, w, 3), indexed like an array of crops."""
 
     crops: list[np.ndarray]
 

@@ -1,4 +1,4 @@
-"""Files of tensors, whole or not there."""
+"""Reading and writing safetensors files; a file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file into a folder of DPTR's own, whole or not at all.
+    """Write a safetensors file, completely or not at all; a file of that name is replaced.
 
-    By way of bytes: ``safetensors.torch.save_file`` makes files that only their owner may read, whatever the umask.
+    ``safetensors.torch.save_file`` is not used, because its files can be read only by their owner, whatever the umask.
     """
     from safetensors.torch import save
 
@@ -32,8 +32,11 @@ def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[st
 def load_tensors(path: str | Path, what: str) -> dict[str, Tensor]:
     """Read a safetensors file to the CPU.
 
+    Args:
+        what: the role of the file, for errors.
+
     Raises:
-        UserError: missing, truncated or of another format.
+        UserError: the file is missing, truncated, or of another format.
     """
     from safetensors.torch import load_file
 
@@ -42,7 +45,7 @@ def load_tensors(path: str | Path, what: str) -> dict[str, Tensor]:
 
 
 def load_with_digest(path: str | Path, what: str) -> tuple[dict[str, Tensor], str]:
-    """What ``load_tensors`` and ``dptr.utils.files.digest`` give, of a file that is read once.
+    """The results of ``load_tensors`` and ``dptr.utils.files.digest``, from reading the file once.
 
     Raises:
         UserError: see ``load_tensors``.
@@ -56,10 +59,11 @@ def load_with_digest(path: str | Path, what: str) -> tuple[dict[str, Tensor], st
 
 @contextmanager
 def _readable(path: str | Path, what: str) -> Iterator[None]:
+    """Turn errors of reading a safetensors file into ``UserError``."""
     from safetensors import SafetensorError
 
     try:
-        check_plain(path)  # the package would wait for a pipe
+        check_plain(path)  # safetensors would wait for a pipe
         yield
     except OSError as error:
         raise UserError(f"{what} {path}: {error.strerror or error}; check the path") from error

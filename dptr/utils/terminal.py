@@ -1,4 +1,4 @@
-"""What commands print and write: progress bars and lines on standard error, tables, JSON, whole files."""
+"""Output of commands: progress bars and lines on standard error, tables, and text files."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from dptr.utils.escapes import escape
 from dptr.utils.files import atomic_file
 
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
-"""tqdm's own, which shows seconds a piece where a piece takes more than one."""
+"""tqdm's usual bar, but it always shows pieces per second, never seconds per piece."""
 
 EVERY = 30.0
-"""Seconds between two lines of progress where standard error is no terminal."""
+"""Seconds between two lines of progress if standard error is not a terminal."""
 
 _verbosity = 0
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all; a path in it that is no UTF-8 is escaped."""
+    """Write a text file in UTF-8, completely or not at all; characters that UTF-8 lacks (surrogates) are escaped."""
     with atomic_file(path) as aside:
         aside.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def print_unfinished(aside: Path, path: str | Path) -> None:
-    """Put the lines that were written to ``aside`` on standard output, since ``path`` will not be there; say so."""
+    """Print the complete lines of ``aside`` on standard output, and say that ``path`` was not written."""
     sys.stdout.flush()
     text = aside.read_text(encoding="utf-8", errors="backslashreplace")
     sys.stdout.write(text[: text.rfind("\n") + 1])
@@ -37,7 +37,7 @@ def print_unfinished(aside: Path, path: str | Path) -> None:
 
 
 def align_columns(lines: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> str:
-    """Lay a table out in columns two spaces apart: those of ``left`` to the left, the others to the right."""
+    """Format a table with two spaces between columns; columns in ``left`` are aligned left, the others right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     pads = [str.ljust if i in left else str.rjust for i in range(len(widths))]
     return "\n".join(
@@ -47,23 +47,23 @@ def align_columns(lines: Sequence[Sequence[str]], left: Collection[int] = (0,)) 
 
 
 def markdown_table(lines: Sequence[Sequence[str]]) -> str:
-    """A table for a document: the first line is the header, the first column to the left, the others to the right."""
+    """Format a Markdown table; the first line is the header, the first column is aligned left, the others right."""
     rule = ("---", *("---:" for _ in lines[0][1:]))
     escaped = ([cell.replace("|", "\\|") for cell in line] for line in (lines[0], rule, *lines[1:]))
     return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
 
 
 def set_verbosity(level: int) -> None:
-    """How much goes to standard error: -1 errors alone, 0 notes and progress too, 1 also what is chosen and timed."""
+    """Set what is printed on standard error: -1 = errors, 0 = also notes and progress, 1 = also choices and timings."""
     global _verbosity
     _verbosity = level
 
 
 def say(line: str, level: int = 0) -> None:
-    """A line on standard error, in place of an unfinished progress line where that is a terminal.
+    """Print a line on standard error; on a terminal, it replaces an unfinished progress line.
 
     Args:
-        level: the verbosity from which on it is shown (``set_verbosity``).
+        level: the lowest verbosity at which the line is shown (``set_verbosity``).
     """
     if _verbosity >= level:
         line = escape(line, keep="\n")
@@ -71,24 +71,24 @@ def say(line: str, level: int = 0) -> None:
 
 
 def say_error(problem: Exception | str) -> None:
-    """An error as one line on standard error, whatever the verbosity."""
+    """Print an error as one line on standard error, at any verbosity."""
     say(f"dptr: error: {' '.join(str(problem).splitlines())}", level=-1)
 
 
 def shows_progress() -> bool:
-    """Whether progress is to be shown (``set_verbosity``)."""
+    """Whether to show progress (``set_verbosity``)."""
     return _verbosity >= 0
 
 
 @contextmanager
 def progress_bars(unit: str = "it") -> Iterator[Callable[[str, int, int], None]]:
-    """A function (name, done, total) that draws progress bars on standard error.
+    """Yield a function (name, done, total) that draws progress bars on standard error.
 
-    A bar shows how much is done, the time that it took, the time left, and how many are done a second. Where standard
-    error is no terminal, a line every ``EVERY`` seconds says how much is done, as in the log of a training.
+    A bar shows what is done, the elapsed time, the remaining time, and the rate per second. If standard error is not a
+    terminal, a line every ``EVERY`` seconds says how much is done, as in the log of a training.
 
     Args:
-        unit: of what is counted, as it stands after a rate.
+        unit: of what is counted, as tqdm shows it after the rate.
     """
     from tqdm import tqdm
 

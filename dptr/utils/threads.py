@@ -1,6 +1,7 @@
-"""A function in a thread of its own, which an interrupt of the first thread cannot lose.
+"""Functions that run in a thread, and that an interrupt of the main thread cannot lose.
 
-``KeyboardInterrupt`` may come while a thread is being started. A pool then forgets the thread, which runs on.
+``KeyboardInterrupt`` may come while a thread is being started. A thread pool would then forget the thread, which goes
+on running.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ Result = TypeVar("Result")
 
 
 def begin(future: Future[Result], name: str, function: Callable[..., Result], *arguments: Any) -> None:
-    """Start a thread that runs ``function``; what it returns or raises goes to ``future``."""
+    """Start a thread that runs ``function``; ``future`` gets its result or its exception."""
 
     def work() -> None:
         if future.set_running_or_notify_cancel():
             try:
                 future.set_result(function(*arguments))
-            except BaseException as error:  # raised by ``future``
+            except BaseException as error:  # ``future.result`` raises it
                 future.set_exception(error)
 
     Thread(target=work, name=name).start()
 
 
 def stop(future: Future[Any]) -> None:
-    """Return once the function of ``begin`` does not run: it has ended, or was not begun and never will be."""
+    """Cancel the function of ``begin`` if it has not started; else wait for its end."""
     if not future.cancel():
         future.exception()

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float32
 
 from dptr.data.check.near_duplicates import difference_hash, fingerprint, near_duplicates, same_pictures, thumbnail
 from dptr.data.crops import UNREADABLE
-from dptr.data.labeled import LabeledDataset, open_labeled
+from dptr.data.labeled import LabeledDataset, name_crop, open_labeled
 from dptr.data.report import DropReport
 from dptr.text.charset import BARE_MARK, EMPTY, MIXED, OUTSIDE, TOO_LONG, Charset, check_label, normalize_label
 from dptr.utils.errors import UserError
@@ -143,7 +143,7 @@ def check(
         for row in group[1:]:
             reason = REPEATED if len(labels) == 1 else CONTRADICTING
             first, again = (looks.rows[place] for place in (group[0], row))
-            found.problems.add(reason, where(*again), f"as {where(*first)}, {' / '.join(sorted(labels))}")
+            found.problems.add(reason, name_crop(*again), f"as {name_crop(*first)}, {' / '.join(sorted(labels))}")
     if others:
         theirs = _check_pictures(None, others, progress, "pictures of the other sets")
         found.twins = _twins(looks, theirs)
@@ -176,7 +176,7 @@ def _check_label(found: Check, dataset: LabeledDataset, index: int, charset: Cha
     if any(unicodedata.category(character) in ("Cc", "Co", "Cs", "Cn") for character in text):
         problems.append(CONTROL)
     for reason in problems:
-        found.problems.add(reason, where(dataset, index), repr(label))
+        found.problems.add(reason, name_crop(dataset, index), repr(label))
 
 
 def _check_pictures(
@@ -190,15 +190,15 @@ def _check_pictures(
                 image = dataset.image(index)
             except UserError as error:
                 if found is not None:
-                    found.problems.add(UNREADABLE, where(dataset, index), str(error))
+                    found.problems.add(UNREADABLE, name_crop(dataset, index), str(error))
                 continue
             if found is not None:
                 found.contents.sizes.append(image.size)
                 shape = f"{image.width}x{image.height} pixels"
                 if min(image.size) < SMALLEST:
-                    found.problems.add(TINY, where(dataset, index), shape)
+                    found.problems.add(TINY, name_crop(dataset, index), shape)
                 if image.height > 2 * image.width:
-                    found.problems.add(TURNED, where(dataset, index), shape)
+                    found.problems.add(TURNED, name_crop(dataset, index), shape)
             looks.rows.append((dataset, index))
             looks.exact.append(fingerprint(image))
             looks.hashes.append(difference_hash(image))
@@ -219,9 +219,9 @@ def _twins(ours: _PictureIndex, theirs: _PictureIndex) -> list[NearDuplicate]:
         (dataset, index), (other_set, other_index) = ours.rows[row], theirs.rows[other]
         twins.append(
             NearDuplicate(
-                where(dataset, index),
+                name_crop(dataset, index),
                 dataset.label(index),
-                where(other_set, other_index),
+                name_crop(other_set, other_index),
                 other_set.label(other_index),
                 round(likeness, 4),
             )
@@ -254,8 +254,3 @@ def shown(character: str) -> str:
     """A character with its code point; the code point alone if the character is not printable."""
     code = f"U+{ord(character):04X}"
     return f"{character} ({code})" if character.isprintable() else code
-
-
-def where(dataset: LabeledDataset, index: int) -> str:
-    """The name of a crop: its data set and its key."""
-    return f"{dataset.path}/{dataset.key(index)}"

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from PIL import Image
 
-from dptr.data.check.checks import Check, shown, sizes, where
-from dptr.data.labeled import open_labeled
+from dptr.data.check.checks import Check, shown, sizes
+from dptr.data.labeled import name_crop, open_labeled
 from dptr.utils.errors import UserError
 from dptr.utils.html import data_url, wrap
 
 PICTURES = 24  # shown for each problem
 SAMPLES = 48  # crops that are shown in any case
 CHARACTERS = 120  # of the histogram
-Fetch = Callable[[str], Image.Image]  # a picture by the name that ``where`` returned; raises UserError if there is none
+Fetch = Callable[[str], Image.Image]  # a picture by the name from ``name_crop``; raises UserError if there is none
 
 
 def render_data_sets(check: Check, paths: Sequence[str | Path], against: Sequence[str | Path]) -> str:
@@ -27,7 +27,7 @@ def render_data_sets(check: Check, paths: Sequence[str | Path], against: Sequenc
         UserError: a data set cannot be opened any more.
     """
     sets = [open_labeled(path) for path in [*paths, *against]]
-    places = {where(dataset, index): (dataset, index) for dataset in sets for index in range(len(dataset))}
+    places = {name_crop(dataset, index): (dataset, index) for dataset in sets for index in range(len(dataset))}
 
     def fetch(name: str) -> Image.Image:
         dataset, index = places[name]

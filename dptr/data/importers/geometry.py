@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from dptr.utils.extras import missing_package
+from dptr.utils.extras import import_package
 
 DEGENERATE = "degenerate box"
 OUTSIDE_PICTURE = "box outside the picture"
@@ -111,7 +111,7 @@ def cut(image: Image.Image, corners: Corners) -> Image.Image:
     low = np.maximum(np.floor(corners.min(0)) - 2, 0)
     high = np.minimum(np.ceil(corners.max(0)) + 2, image.size)
     around = np.asarray(image.crop((int(low[0]), int(low[1]), int(high[0]), int(high[1]))))
-    cv2 = _cv2()
+    cv2 = _import_cv2()
     pixel_center = low + 0.5  # OpenCV's origin is the center of the first pixel
     matrix = cv2.getPerspectiveTransform(
         (corners - pixel_center).astype(np.float32), (box_points(0, 0, width, height) - 0.5).astype(np.float32)
@@ -141,7 +141,7 @@ def _is_convex(corners: np.ndarray) -> bool:
 
 def _least_rectangle(points: np.ndarray) -> np.ndarray:
     """Corners of the rectangle of least area around the points, clockwise; the rectangle may be rotated."""
-    cv2 = _cv2()
+    cv2 = _import_cv2()
     origin = points.mean(0)  # OpenCV computes in single precision, so coordinates must be small
     corners = cv2.boxPoints(cv2.minAreaRect((points - origin).astype(np.float32))).astype(np.float64) + origin
     return corners if _signed_area(corners) >= 0 else corners[::-1]
@@ -172,9 +172,5 @@ def _clipped(corners: np.ndarray, width: int, height: int) -> np.ndarray:
     return points
 
 
-def _cv2() -> Any:
-    try:
-        import cv2
-    except ImportError as error:
-        raise missing_package(error, "cutting words out of photographs", "train") from error
-    return cv2
+def _import_cv2() -> Any:
+    return import_package("cv2", "cutting words out of photographs", "train")

@@ -1,4 +1,4 @@
-"""Kinds of pictures beside the word on a sign, by the name of their share among the effects."""
+"""Kinds of pictures other than a word on a sign, by the names of their probabilities in ``dptr.config.effects``."""
 
 from dptr.synth.kinds.arc import ARC
 from dptr.synth.kinds.display import DISPLAY
@@ -24,7 +24,12 @@ KINDS: dict[str, Kind] = {
 
 
 def choose_kind(shares: dict[str, float], fraction: float) -> str:
-    """The kind at ``fraction`` in [0, 1) where each takes its share of the crops; "" for what is left."""
+    """Choose a kind of picture at random; "" = a word on a sign.
+
+    Args:
+        shares: probability of each kind; their sum is at most 1.
+        fraction: a random number in [0, 1): the position in the cumulative shares.
+    """
     for name, share in shares.items():
         if fraction < share:
             return name

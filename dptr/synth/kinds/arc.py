@@ -1,4 +1,4 @@
-"""Words along an arc of 90 to 300 degrees: convex, read over the top of a circle, or concave, along its bottom."""
+"""Words along an arc of up to 300 degrees: over the top of a circle (convex) or along its bottom (concave)."""
 
 from __future__ import annotations
 
@@ -12,39 +12,44 @@ from dptr.synth.fonts import Font, needs_shaping
 from dptr.synth.kinds.kind import Kind, Materials
 from dptr.synth.layout import Line, draw_word, trim
 
-_DIAMETER = 240  # pixels of the largest circle: crops are smaller
-_MOST_ROWS = 4.6  # letters' heights in the crop's height: lower, they could not be read
-_PER_LETTER = np.deg2rad(40)  # at most: longer words go round farther
-_TIGHTEST = 0.8  # the least radius, in heights of the line: the feet of letters would meet
-_PLACED = np.deg2rad(130)  # beyond, letters at the ends stand in columns of others
+_MAX_DIAMETER = 240  # pixels; the largest diameter of a circle, more than a crop shows
+_MAX_ROWS = 4.6  # largest height of the arc, in heights of its letters; on a higher arc, letters become too small
+_MAX_LETTER_ANGLE = np.deg2rad(40)  # largest angle per letter, so that short words span short arcs
+_MIN_RADIUS = 0.8  # least radius, in heights of the line; on a smaller circle, the feet of letters would overlap
+_MAX_PLACED_ANGLE = np.deg2rad(130)  # largest angle at which each column of the crop shows one letter
 
 
 def draw_arc(text: str, font: Font | None, materials: Materials, rng: Generator) -> Line | None:
-    """The word along an arc; None for fewer than three letters, long texts, and scripts that join their letters."""
+    """Draw a word along an arc.
+
+    Returns:
+        None for fewer than three letters, for scripts that join their letters, and for texts that are too long.
+    """
     if font is None or len(text) < 3 or needs_shaping(text):
         return None
     spacing = rng.uniform(0, 0.12) if rng.random() < 0.6 else rng.uniform(0.12, 0.5)
     line, concave = draw_word(font, text, spacing), rng.random() < 0.35
     length = line.mask.shape[1] / line.mask.shape[0]
     for degrees in rng.uniform(90, 300, 4):
-        angle = min(np.deg2rad(degrees), len(text) * _PER_LETTER, length / _TIGHTEST)
-        if 1 + length / angle * (1 - np.cos(angle / 2)) < _MOST_ROWS:
+        angle = min(np.deg2rad(degrees), len(text) * _MAX_LETTER_ANGLE, length / _MIN_RADIUS)
+        if 1 + length / angle * (1 - np.cos(angle / 2)) < _MAX_ROWS:
             return wrap(line, angle, concave)
     return None
 
 
 def wrap(line: Line, angle: float, concave: bool, radius: float | None = None) -> Line:
-    """A line that fills its mask, along an arc; cut to its ink.
+    """Bend a line along a circle and crop the mask to its ink.
 
     Args:
-        angle: that the line spans, in radians.
-        concave: along the bottom of the circle, letters upright, in place of over its top.
-        radius: of the circle through the middles of the letters, in pixels, in place of ``angle``.
+        line: its box is the whole mask.
+        angle: that the line spans, in radians; ignored if ``radius`` is given.
+        concave: whether the line runs along the bottom of the circle, with upright letters, instead of over its top.
+        radius: of the circle through the middles of the letters, in pixels; None = computed from ``angle``.
     """
     height, width = line.mask.shape
     angle = angle if radius is None else width / radius
     radius = width / angle
-    scale = min(1.0, _DIAMETER / (2 * radius + height))
+    scale = min(1.0, _MAX_DIAMETER / (2 * radius + height))
     if scale < 1:
         size = max(1, round(width * scale)), max(1, round(height * scale))
         line = replace(line, mask=cv2.resize(line.mask, size, interpolation=cv2.INTER_AREA), stops=line.stops * scale)
@@ -52,14 +57,14 @@ def wrap(line: Line, angle: float, concave: bool, radius: float | None = None) -
     outer, half = radius + height / 2, angle / 2
     side = int(np.ceil(2 * outer)) + 2
     center = side / 2
-    below = center - min(outer * np.cos(half), (outer - height) * np.cos(half))  # the lowest pixel, seen from the top
+    bottom = center - min(outer * np.cos(half), (outer - height) * np.cos(half))  # y of the lowest pixel
     across = np.arange(side, dtype=np.float32)[None] - np.float32(center)
-    down = np.arange(int(np.ceil(below)) + 2, dtype=np.float32)[:, None] - np.float32(center)
+    down = np.arange(int(np.ceil(bottom)) + 2, dtype=np.float32)[:, None] - np.float32(center)
     distance = np.sqrt(across**2 + down**2)
     turn = np.arctan2(np.broadcast_to(across, distance.shape), np.broadcast_to(-down, distance.shape))
     along = turn * np.float32(radius) + np.float32(width / 2)
     inward = np.float32(outer) - distance
-    if concave:  # the mirror image of the circle's top, and of the letters
+    if concave:  # the arc is flipped below; the letters are flipped here, so that they end upright
         inward = height - 1 - inward
     mask = cv2.remap(line.mask, along, inward, cv2.INTER_LINEAR)
     theta = (line.stops[..., 0] - width / 2) / radius
@@ -67,7 +72,7 @@ def wrap(line: Line, angle: float, concave: bool, radius: float | None = None) -
     if concave:
         mask = np.ascontiguousarray(mask[::-1])
         stops[..., 1] = mask.shape[0] - 1 - stops[..., 1]
-    if angle > _PLACED:
+    if angle > _MAX_PLACED_ANGLE:
         stops[:] = np.nan
     mask, corner = trim(mask)
     pitch = width / max(1, len(stops))

@@ -1,6 +1,6 @@
-"""Characters of 5 x 7 dots, as display modules and dot matrix printers have them.
+"""Characters of 5 x 7 dots, as on display modules and from dot matrix printers.
 
-The shapes are those of the common character generators (HD44780U data sheet, ROM code A00).
+The shapes are those of a common character generator (HD44780U data sheet, ROM code A00).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import numpy as np
 
 from dptr.synth.layout import SIZE, Line, trim
 
-_ROWS = 8  # seven, and one for descenders
+_ROWS = 8  # seven rows, and one for descenders
 _PITCH = SIZE // _ROWS + 1  # pixels from dot to dot
 _FIRST = "!"
-# Five columns a character from "!" on, each a hexadecimal number whose lowest bit is the uppermost dot.
+# Characters from "!" on: five columns each, as hexadecimal bytes whose lowest bit is the uppermost dot.
 _COLUMNS = """
 00005F0000 0007000700 147F147F14 242A7F2A12 2313086462 3649562050 0008070300 001C224100 0041221C00 2A1C7F1C2A
 08083E0808 0080703000 0808080808 0000606000 2010080402 3E5149453E 00427F4000 7249494946 2141494D33 1814127F10
@@ -31,13 +31,13 @@ _COLUMNS = """
 
 
 def can_draw(text: str) -> bool:
-    """Whether there are dots for all characters."""
-    return all(char == " " or char in _shapes() for char in text)
+    """Whether all characters of ``text`` have a shape."""
+    return all(char == " " or char in _load_shapes() for char in text)
 
 
 @functools.lru_cache(maxsize=1)
-def _shapes() -> dict[str, np.ndarray]:
-    """bool (rows, 5) by character."""
+def _load_shapes() -> dict[str, np.ndarray]:
+    """The dots of each character: bool (8, 5), by character."""
     bits = np.arange(_ROWS)[:, None]
     shapes = {}
     for number, digits in enumerate(_COLUMNS.split()):
@@ -47,20 +47,20 @@ def _shapes() -> dict[str, np.ndarray]:
 
 
 def dot_grid(text: str) -> np.ndarray:
-    """Which dots are set: bool (rows, 6 a character), the last column of each empty."""
+    """Which dots are set: bool (8, 6 x characters); the last column of each character is empty."""
     grid = np.zeros((_ROWS, 6 * len(text)), bool)
     for place, char in enumerate(text):
         if char != " ":
-            grid[:, 6 * place : 6 * place + 5] = _shapes()[char]
+            grid[:, 6 * place : 6 * place + 5] = _load_shapes()[char]
     return grid
 
 
 def draw_dots(text: str, radius: float, proportion: float = 1.0) -> Line:
-    """``text``, cut to its ink.
+    """Draw ``text`` as dots and crop the mask to its ink.
 
     Args:
-        radius: of a dot, in steps from dot to dot; at 0.5 they touch.
-        proportion: of the steps across to those down.
+        radius: of a dot, in distances between dots; at 0.5, dots touch.
+        proportion: horizontal distance between dots, divided by the vertical distance.
     """
     grid = dot_grid(text)
     y, x = (np.arange(_PITCH, dtype=np.float32) + 0.5 - _PITCH / 2 for _ in range(2))

@@ -1,4 +1,4 @@
-"""Pictures without text: photographs, plain and textured grounds, and things that a reader could take for letters."""
+"""Pictures without text: photographs, plain and textured backgrounds, and shapes that could be mistaken for letters."""
 
 from __future__ import annotations
 
@@ -13,34 +13,38 @@ from dptr.synth.fonts import Font
 from dptr.synth.kinds.kind import Kind, Materials, on_ground
 from dptr.synth.layout import SIZE, Line
 
-_ASPECTS = (0.6, 9.0)  # width over height
-_WIDEST = 600  # pixels
+_ASPECTS = (0.6, 9.0)  # range of width / height
+_MAX_WIDTH = 600  # largest width in pixels
 
 
 def draw_empty(text: str, font: Font | None, materials: Materials, rng: Generator) -> Line | None:
-    """A ground without ink; half of them are those of words, left to ``paint``. None where there is a text."""
+    """Draw a background without ink; almost half of them are like those of words, which ``paint`` draws.
+
+    Returns:
+        None if there is a text.
+    """
     if text:
         return None
     aspect = np.exp(rng.uniform(*np.log(_ASPECTS)))
-    size = min(_WIDEST, round(aspect * SIZE)), SIZE
+    size = min(_MAX_WIDTH, round(aspect * SIZE)), SIZE
     line = Line(np.zeros(size[::-1], np.uint8), (0, 0, *size), np.zeros((0, 2, 2)), across=1)
     kind = rng.random()
     if kind < 0.45:
         return line
     if kind < 0.7 and materials.photographs:
         return on_ground(line, backgrounds.crop_photograph(rng, materials.photographs, *size[::-1]))
-    draw = _THINGS[int(rng.integers(len(_THINGS)))]
-    return on_ground(line, _grain(draw(_base(*size, materials, rng), materials, rng), rng))
+    draw = _DRAWINGS[int(rng.integers(len(_DRAWINGS)))]
+    return on_ground(line, _add_grain(draw(_draw_base(*size, materials, rng), materials, rng), rng))
 
 
-def _base(width: int, height: int, materials: Materials, rng: Generator) -> np.ndarray:
+def _draw_base(width: int, height: int, materials: Materials, rng: Generator) -> np.ndarray:
     ground = pixels.solid_color(materials.color(rng), height, width)
     if rng.random() < 0.5:
         ground = pixels.blend(ground, materials.color(rng), pixels.linear_gradient(rng, height, width))
     return ground
 
 
-def _grain(ground: np.ndarray, rng: Generator) -> np.ndarray:
+def _add_grain(ground: np.ndarray, rng: Generator) -> np.ndarray:
     height, width = ground.shape[:2]
     if rng.random() < 0.4:
         cells = int(rng.integers(3, 24))
@@ -49,7 +53,7 @@ def _grain(ground: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def _draw_bars(ground: np.ndarray, materials: Materials, rng: Generator) -> np.ndarray:
-    """Upright or level bars of random widths: barcodes, fences, blinds."""
+    """Vertical or horizontal bars of random widths: barcodes, fences, blinds."""
     height, width = ground.shape[:2]
     side = width if rng.random() < 0.7 else height
     step = int(rng.integers(2, 12))
@@ -74,7 +78,7 @@ def _draw_grid(ground: np.ndarray, materials: Materials, rng: Generator) -> np.n
 
 
 def _draw_edges(ground: np.ndarray, materials: Materials, rng: Generator) -> np.ndarray:
-    """Flat parts that meet in straight edges: walls, table tops, sheets of paper."""
+    """Surfaces with straight edges: walls, table tops, sheets of paper."""
     height, width = ground.shape[:2]
     for _ in range(int(rng.integers(1, 4))):
         layer = np.zeros((height, width), np.uint8)
@@ -100,7 +104,7 @@ def _draw_lines(ground: np.ndarray, materials: Materials, rng: Generator) -> np.
 
 
 def _draw_shapes(ground: np.ndarray, materials: Materials, rng: Generator) -> np.ndarray:
-    """Blobs, stars, arrows, and rings, as pictograms and ornaments have them, larger than letters or cut."""
+    """Blobs, stars, arrows, and rings, as in pictograms and ornaments; larger than letters, or cut off."""
     height, width = ground.shape[:2]
     for _ in range(int(rng.integers(1, 5))):
         layer = np.zeros((height, width), np.uint8)
@@ -120,7 +124,7 @@ def _draw_shapes(ground: np.ndarray, materials: Materials, rng: Generator) -> np
 
 
 def _draw_noise(ground: np.ndarray, materials: Materials, rng: Generator) -> np.ndarray:
-    """Gravel, foliage, cloth: noise of one size, in one color."""
+    """Gravel, foliage, cloth: noise of one scale, in one color."""
     height, width = ground.shape[:2]
     noise: np.ndarray = rng.standard_normal((height, width), dtype=np.float32)
     noise = cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.5, 6), sigmaY=rng.uniform(0.5, 6))
@@ -134,7 +138,7 @@ def _draw_nothing(ground: np.ndarray, materials: Materials, rng: Generator) -> n
 
 
 Draw = Callable[[np.ndarray, Materials, Generator], np.ndarray]
-_THINGS: tuple[Draw, ...] = (
+_DRAWINGS: tuple[Draw, ...] = (
     _draw_bars, _draw_grid, _draw_edges, _draw_edges, _draw_lines, _draw_lines, _draw_shapes, _draw_noise,
     _draw_noise, _draw_nothing,
 )  # fmt: skip

@@ -1,8 +1,8 @@
-"""What a kind of picture is, and what several kinds are drawn with.
+"""Kinds of pictures, and functions that several kinds share.
 
-A kind draws the mask of a text, and most also the ground that it stands on, as ``layout.Line``: at ``layout.SIZE``
-pixels an em and in the proportions of the thing itself. The warp, the ink and the camera are those of all crops.
-Grounds are float32 (h, w, 3), RGB in [0, 255], until ``on_ground`` hands them over.
+A kind draws the mask of a text as a ``layout.Line``, at ``layout.SIZE`` pixels per em and in natural proportions. Most
+kinds also draw its ground: the background on which the text stands. Warp, paint and camera are the same for all crops.
+Grounds are float32 (h, w, 3), RGB in [0, 255]; ``on_ground`` converts them to uint8.
 """
 
 from __future__ import annotations
@@ -22,14 +22,20 @@ from dptr.synth.layout import Line
 
 @dataclass(frozen=True)
 class Materials:
-    """What kinds draw with: a palette (n, 3), photographs uint8 (h, w, 3), fonts for what stands beside the text."""
+    """What kinds draw with.
+
+    Attributes:
+        palette: colors, float32 (n, 3), RGB in [0, 255].
+        photographs: backgrounds, uint8 (h, w, 3).
+        fonts: for other text in the picture, such as units and states.
+    """
 
     palette: np.ndarray
     photographs: Sequence[np.ndarray]
     fonts: FontIndex
 
     def color(self, rng: Generator) -> np.ndarray:
-        """One of the palette: float32 (3,)."""
+        """A random color of the palette: float32 (3,)."""
         return np.array(self.palette[int(rng.integers(len(self.palette)))], np.float32)
 
 
@@ -38,12 +44,12 @@ class Kind:
     """A kind of picture.
 
     Attributes:
-        draw: (text, font, materials, rng) to the line; None where it cannot draw this text. The text is "" and the font
-            None where nothing is written.
-        texts: what is written, each as likely: names of ``dptr.text.patterns.PATTERNS``, "word" or "phrase"
-            (``dptr.text.corpus.Corpus.draw``); empty = nothing.
-        fonts: a key of ``dptr.synth.font_styles.FONT_STYLES``; "" = any.
-        effects: probabilities in place of the recipe's.
+        draw: maps (text, font, materials, rng) to a line, or to None if the kind cannot draw this text. In a picture
+            without text, the text is "" and the font None.
+        texts: types of text, each entry equally likely: names of ``dptr.text.patterns.PATTERNS``, "word" or "phrase"
+            (``dptr.text.corpus.Corpus.draw``); empty = pictures without text.
+        fonts: preferred style, a key of ``dptr.synth.font_styles.FONT_STYLES``; "" = no preference.
+        effects: probabilities that replace those of the recipe.
     """
 
     draw: Callable[[str, Font | None, Materials, Generator], Line | None]
@@ -52,17 +58,17 @@ class Kind:
     effects: dict[str, float] = field(default_factory=dict)
 
 
-# What a thing with a ground of its own does without.
+# Effects that are off for kinds that draw their ground.
 NO_SIGN = dict.fromkeys(
     ("outline", "double_outline", "extrusion", "sign_board", "quarter_turn", "gradient", *INK_STYLE_NAMES), 0.0
 )
 
 
 def enlarge(line: Line, margins: tuple[float, float, float, float]) -> Line:
-    """The line on a larger mask.
+    """Add margins to the mask of a line.
 
     Args:
-        margins: left, top, right, and bottom, in heights of the line.
+        margins: left, top, right, and bottom, in heights of the mask.
     """
     height = line.mask.shape[0]
     left, top, right, bottom = (round(margin * height) for margin in margins)
@@ -74,12 +80,12 @@ def enlarge(line: Line, margins: tuple[float, float, float, float]) -> Line:
 
 
 def on_ground(line: Line, ground: np.ndarray, ink: np.ndarray | None = None) -> Line:
-    """The line with its ground, float32 and as large as the mask, and its ink."""
+    """Add a ground, float32 (h, w, 3) of the size of the mask, and a color of the ink (3,); None = chosen later."""
     return replace(line, ground=np.clip(ground, 0, 255).astype(np.uint8), ink=ink)
 
 
 def turn_around(line: Line) -> Line:
-    """The line upside down; its letters then have no places from left to right."""
+    """Turn a line upside down; its ``stops`` become NaN, because its letters no longer run from left to right."""
     height, width = line.mask.shape
     x0, y0, x1, y1 = line.box
     return replace(
@@ -92,26 +98,36 @@ def turn_around(line: Line) -> Line:
 
 
 def stretch(line: Line, factor: float) -> Line:
-    """A line that fills its mask, wider by ``factor``."""
+    """Multiply the width of a line, whose box is the whole mask, by ``factor``."""
     height, width = line.mask.shape
-    wide = max(1, round(width * factor))
-    how = cv2.INTER_LINEAR if factor > 1 else cv2.INTER_AREA
-    mask = cv2.resize(line.mask, (wide, height), interpolation=how)
-    return replace(line, mask=mask, box=(0, 0, wide, height), stops=line.stops * (wide / width, 1))
+    new_width = max(1, round(width * factor))
+    interpolation_mode = cv2.INTER_LINEAR if factor > 1 else cv2.INTER_AREA
+    mask = cv2.resize(line.mask, (new_width, height), interpolation=interpolation_mode)
+    return replace(line, mask=mask, box=(0, 0, new_width, height), stops=line.stops * (new_width / width, 1))
 
 
 def relief(mask: np.ndarray, rng: Generator, strength: float) -> np.ndarray:
-    """Light from one side on letters that stand out by ``strength`` (0 to 255): float32 (h, w, 3) to be added."""
-    soft = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), rng.uniform(1.5, 3))
+    """Light from a random side on raised letters: float32 (h, w, 3), to be added to the ground.
+
+    Args:
+        mask: uint8 (h, w).
+        strength: factor of the slope of the blurred mask, in units of pixel values.
+    """
+    blurred = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), rng.uniform(1.5, 3))
     angle = rng.uniform(0, 2 * np.pi)
-    slope = np.cos(angle) * cv2.Sobel(soft, -1, 1, 0) + np.sin(angle) * cv2.Sobel(soft, -1, 0, 1)
+    slope = np.cos(angle) * cv2.Sobel(blurred, -1, 1, 0) + np.sin(angle) * cv2.Sobel(blurred, -1, 0, 1)
     return pixels.to_rgb(strength * slope)
 
 
 def write_small(
     ground: np.ndarray, text: str, font: Font, color: np.ndarray, height: float, corner: tuple[float, float]
 ) -> None:
-    """``text``, ``height`` pixels high, from its left upper ``corner`` on the ground, in place; it may be cut."""
+    """Write ``text`` on the ground, in place; parts outside the ground are cut off.
+
+    Args:
+        height: of the ink in pixels.
+        corner: x and y of the upper left corner.
+    """
     small, _ = layout.trim(layout.draw_mask(layout.load_font(font.path, font.number, False), text)[0])
     scale = height / small.shape[0]
     size = max(1, round(small.shape[1] * scale)), max(1, round(height))

@@ -11,13 +11,13 @@ from dptr.synth.fonts import Font
 from dptr.synth.kinds.kind import NO_SIGN, Kind, Materials, enlarge, on_ground, stretch, turn_around
 from dptr.synth.layout import Line
 
-_UPSIDE_DOWN = 0.13  # of the markers in photographs of switch cabinets
+_UPSIDE_DOWN = 0.13  # share of upside-down markers in photographs of switch cabinets
 _SLEEVES = ((245, 245, 245), (225, 228, 230), (200, 205, 205), (150, 152, 152), (250, 225, 40), (225, 190, 50))
 _SLEEVE_SHARES = (0.35, 0.2, 0.15, 0.1, 0.14, 0.06)
 
 
 def draw_marker(text: str, font: Font | None, materials: Materials, rng: Generator) -> Line | None:
-    """The code on its sleeve, lit as a cylinder is, with what lies above and below."""
+    """Draw a code on its sleeve, which is shaded as a cylinder, and on what lies behind."""
     if font is None:
         return None
     wide = rng.random() < 0.4
@@ -33,28 +33,28 @@ def draw_marker(text: str, font: Font | None, materials: Materials, rng: Generat
 
 
 def _draw_sleeve(line: Line, materials: Materials, rng: Generator) -> np.ndarray:
-    high, wide = line.mask.shape
+    image_height, image_width = line.mask.shape
     left, top, right, bottom = line.box
-    letters = bottom - top
+    letter_height = bottom - top
     color = np.array(_SLEEVES[int(rng.choice(len(_SLEEVES), p=_SLEEVE_SHARES))], np.float32)
-    sleeve = pixels.solid_color(color * rng.uniform(0.75, 1.0), high, wide)
-    upper, lower = top - rng.uniform(0.08, 0.5) * letters, bottom + rng.uniform(0.08, 0.5) * letters
+    sleeve = pixels.solid_color(color * rng.uniform(0.75, 1.0), image_height, image_width)
+    upper, lower = top - rng.uniform(0.08, 0.5) * letter_height, bottom + rng.uniform(0.08, 0.5) * letter_height
     middle, radius = (upper + lower) / 2, (lower - upper) / 2
-    # Lambert's law on a cylinder lit from above the middle by ``lean``, with some light from everywhere
-    height = np.clip((np.arange(high, dtype=np.float32) - middle) / radius, -1, 1)
+    # Lambert's law on a cylinder that is lit from ``lean`` radians above its front, with some ambient light.
+    height = np.clip((np.arange(image_height, dtype=np.float32) - middle) / radius, -1, 1)
     lean = rng.uniform(-0.9, 0.9)
     light = np.clip(np.sqrt(1 - height**2) * np.cos(lean) - height * np.sin(lean), 0, 1)
-    around = rng.uniform(0.45, 0.85)
-    sleeve = sleeve * pixels.to_rgb(np.tile((around + (1 - around) * light)[:, None], (1, wide)))
-    inside = np.clip(radius - np.abs(np.arange(high, dtype=np.float32) - middle) + 0.5, 0, 1)
-    cover = np.tile(inside[:, None], (1, wide))
+    ambient = rng.uniform(0.45, 0.85)
+    sleeve = sleeve * pixels.to_rgb(np.tile((ambient + (1 - ambient) * light)[:, None], (1, image_width)))
+    inside = np.clip(radius - np.abs(np.arange(image_height, dtype=np.float32) - middle) + 0.5, 0, 1)
+    cover = np.tile(inside[:, None], (1, image_width))
     if rng.random() < 0.25:  # the end of the sleeve
-        end = int(rng.uniform(0.1, 0.5) * letters)
-        side = slice(0, max(0, left - end)) if rng.random() < 0.5 else slice(right + end, wide)
+        end = int(rng.uniform(0.1, 0.5) * letter_height)
+        side = slice(0, max(0, left - end)) if rng.random() < 0.5 else slice(right + end, image_width)
         cover[:, side] = 0
-    behind = pixels.solid_color(materials.color(rng) * rng.uniform(0.1, 0.8), high, wide)
-    ground = pixels.blend(behind, sleeve, cv2.GaussianBlur(cover, (0, 0), rng.uniform(0.8, 3)))
-    return ground + pixels.to_rgb(rng.uniform(0, 8) * pixels.smooth_noise(rng, high, wide, 10))
+    wall = pixels.solid_color(materials.color(rng) * rng.uniform(0.1, 0.8), image_height, image_width)
+    ground = pixels.blend(wall, sleeve, cv2.GaussianBlur(cover, (0, 0), rng.uniform(0.8, 3)))
+    return ground + pixels.to_rgb(rng.uniform(0, 8) * pixels.smooth_noise(rng, image_height, image_width, 10))
 
 
 MARKER = Kind(

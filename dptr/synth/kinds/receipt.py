@@ -1,4 +1,4 @@
-"""Lines of receipts: what thermal and dot matrix printers leave on paper, and what time leaves of that."""
+"""Lines of receipts, as thermal and dot matrix printers print them and as they fade."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dptr.synth.kinds import dot_matrix
 from dptr.synth.kinds.kind import NO_SIGN, Kind, Materials, stretch
 from dptr.synth.layout import Line
 
-_LEAST_INK = 0.42  # of all ink is left; less would not be seen on gray paper
+_MIN_INK = 0.42  # least share of the ink that remains; less would be invisible on gray paper
 
 
 def draw_receipt(text: str, font: Font | None, materials: Materials, rng: Generator) -> Line | None:
-    """The line as a printer prints it."""
+    """Draw a printed line."""
     if font is None:
         return None
     dotted = dot_matrix.can_draw(text) and rng.random() < 0.2
@@ -29,7 +29,7 @@ def draw_receipt(text: str, font: Font | None, materials: Materials, rng: Genera
         line = layout.draw_word(font, text, spacing)
     line = stretch(line, float(np.exp(rng.uniform(np.log(0.7), np.log(1.4)))))
     if not dotted and rng.random() < 0.75:
-        line = replace(line, mask=_print(line.mask, rng))
+        line = replace(line, mask=_print_dots(line.mask, rng))
     if rng.random() < 0.12 and len(text) > 2:
         line = layout.wave(line, rng.uniform(0.03, 0.12) * layout.SIZE, rng.uniform(0.8, 3) * line.mask.shape[1], 0.0)
     if rng.random() < 0.15:
@@ -37,19 +37,19 @@ def draw_receipt(text: str, font: Font | None, materials: Materials, rng: Genera
     return replace(line, mask=_fade(line.mask, rng))
 
 
-def _print(mask: np.ndarray, rng: Generator) -> np.ndarray:
-    """The dots of a print head: 12 to 24 to a letter's height, each of them black or not."""
+def _print_dots(mask: np.ndarray, rng: Generator) -> np.ndarray:
+    """Reduce a mask to the dots of a print head, 16 to 30 per em, each of them black or white."""
     height, width = mask.shape
     dot = max(1.0, layout.SIZE / rng.uniform(16, 30))
     rows, columns = max(3, round(height / dot)), max(3, round(width / (dot * rng.uniform(0.7, 1.2))))
     small = cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA)
-    least = np.quantile(small, 1 - min(0.9, rng.uniform(0.85, 1.4) * float(small.mean()) / 255))
-    black = (small > max(20.0, least - 1)).astype(np.uint8) * 255
+    threshold = np.quantile(small, 1 - min(0.9, rng.uniform(0.85, 1.4) * float(small.mean()) / 255))
+    black = (small > max(20.0, threshold - 1)).astype(np.uint8) * 255
     return cv2.resize(black, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
 def _fade(mask: np.ndarray, rng: Generator) -> np.ndarray:
-    """Less ink: everywhere, to a side, in columns and rows where the head is worn, in specks."""
+    """Fade a mask: everywhere, towards a side, in columns and rows of a worn print head, and in specks."""
     height, width = mask.shape
     ink = np.full((height, width), rng.uniform(0.35, 0.8) if rng.random() < 0.35 else 1.0, np.float32)
     if rng.random() < 0.3:
@@ -65,8 +65,8 @@ def _fade(mask: np.ndarray, rng: Generator) -> np.ndarray:
         specks: np.ndarray = rng.random((height // 2 + 1, width // 2 + 1), dtype=np.float32)
         specks = cv2.resize(specks, (width, height), interpolation=cv2.INTER_LINEAR)
         ink *= np.clip(1.3 - rng.uniform(0.6, 1.6) * specks, 0.15, 1)
-    left = float((mask * ink).sum()) / max(1.0, float(mask.sum()))
-    return np.minimum(mask * ink * max(1.0, _LEAST_INK / left), 255).astype(np.uint8)
+    remaining = float((mask * ink).sum()) / max(1.0, float(mask.sum()))
+    return np.minimum(mask * ink * max(1.0, _MIN_INK / remaining), 255).astype(np.uint8)
 
 
 RECEIPT = Kind(

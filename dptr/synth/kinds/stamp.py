@@ -1,4 +1,4 @@
-"""Codes that are embossed, engraved, etched, or stenciled: on metal, plastic, wood, and cardboard."""
+"""Codes that are embossed, etched, or painted, also with stencils, on metal, plastic, and cardboard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SURFACES = ((165, 168, 170), (110, 112, 115), (60, 62, 66), (30, 30, 32), (190,
 
 
 def draw_stamp(text: str, font: Font | None, materials: Materials, rng: Generator) -> Line | None:
-    """The code in relief, as dots hit into metal, burnt in, or sprayed."""
+    """Draw a code in relief, as dots punched into metal, etched, or sprayed."""
     if font is None:
         return None
     if rng.random() < 0.15 and dot_matrix.can_draw(text):
@@ -28,30 +28,30 @@ def draw_stamp(text: str, font: Font | None, materials: Materials, rng: Generato
         line = layout.draw_word(font, text, spacing)
     line = enlarge(line, tuple(rng.uniform(0.4, 0.6, 4)))
     ground = _draw_surface(line.mask.shape[0], line.mask.shape[1], materials, rng)
-    own = np.array(cv2.mean(ground)[:3])
+    surface_color = np.array(cv2.mean(ground)[:3])
     kind = rng.random()
-    if kind < 0.5:  # raised, or hit in: told by light alone, or nearly
+    if kind < 0.5:  # raised or punched: visible almost only by the light on its edges
         ground = ground + relief(line.mask, rng, rng.uniform(80, 170))
-        return on_ground(line, ground, own * rng.uniform(0.55, 0.95))
+        return on_ground(line, ground, surface_color * rng.uniform(0.55, 0.95))
     if kind < 0.75:  # etched or burnt: a little darker or lighter
-        factor = rng.uniform(0.25, 0.65) if own.mean() > 70 and rng.random() < 0.8 else rng.uniform(1.6, 3)
-        return on_ground(line, ground, np.minimum(own * factor + (25 if factor > 1 else 0), 255))
+        factor = rng.uniform(0.25, 0.65) if surface_color.mean() > 70 and rng.random() < 0.8 else rng.uniform(1.6, 3)
+        return on_ground(line, ground, np.minimum(surface_color * factor + (25 if factor > 1 else 0), 255))
     return on_ground(line, ground)
 
 
-def _draw_surface(high: int, wide: int, materials: Materials, rng: Generator) -> np.ndarray:
-    """Brushed, cast, or smooth, with an uneven light on it."""
+def _draw_surface(height: int, width: int, materials: Materials, rng: Generator) -> np.ndarray:
+    """Draw a brushed, cast, or smooth surface with uneven light on it."""
     color = np.array(_SURFACES[int(rng.integers(len(_SURFACES)))]) * rng.uniform(0.75, 1.2)
     if rng.random() < 0.2:
         color = materials.color(rng)
-    ground = pixels.solid_color(np.clip(color, 12, 245), high, wide)
-    grain: np.ndarray = rng.standard_normal((high, wide), dtype=np.float32)
+    ground = pixels.solid_color(np.clip(color, 12, 245), height, width)
+    grain: np.ndarray = rng.standard_normal((height, width), dtype=np.float32)
     kind = rng.random()
-    along, across = (rng.uniform(8, 30), 0.6) if kind < 0.4 else (rng.uniform(0.6, 2.5),) * 2
-    grain = cv2.GaussianBlur(grain, (0, 0), along, sigmaY=across)
+    sigma_x, sigma_y = (rng.uniform(8, 30), 0.6) if kind < 0.4 else (rng.uniform(0.6, 2.5),) * 2
+    grain = cv2.GaussianBlur(grain, (0, 0), sigma_x, sigmaY=sigma_y)
     grain = grain / (grain.std() + 1e-6)
     ground = ground + pixels.to_rgb(rng.uniform(1, 11) * grain)
-    light = 1 + rng.uniform(0.05, 0.4) * pixels.smooth_noise(rng, high, wide, int(rng.integers(2, 5)))
+    light = 1 + rng.uniform(0.05, 0.4) * pixels.smooth_noise(rng, height, width, int(rng.integers(2, 5)))
     return ground * pixels.to_rgb(light)
 
 
