@@ -25,6 +25,7 @@ from dptr.utils.errors import UserError
 
 DEFAULT_DETECTOR = "ppocr"
 EMBEDDED = Path(__file__).with_name("detector.onnx")
+PADDLE = "PaddlePaddle"  # in the name of a graph that paddle2onnx wrote
 
 STRIDE = 32  # of the network: sides of its input are multiples of it
 SHORT_SIDE = 832  # pixels; PP-OCR's 736 finds fewer words (research/evidence/scenes.py)
@@ -60,7 +61,7 @@ class Detector(Protocol):
 
 
 class DBDetector:
-    """A network of the DB family as an ONNX file: RGB pixels in, a map of how likely each of them is text out.
+    """A network of the DB family as an ONNX file: pixels in, a map of how likely each of them is text out.
 
     A picture is read at the scale at which its shorter side has ``SHORT_SIDE`` pixels, but enlarged to ``ENLARGE``
     times and with a longer side of ``LONG_SIDE`` pixels at most. If a larger picture holds small text, or nothing is
@@ -71,7 +72,8 @@ class DBDetector:
         path: the file; one input (n, 3, h, w), one output (n, 1, h, w) or (n, h, w) of 0 to 1, or of logits.
         device: see ``dptr.inference.providers.open_session``.
         mean, deviation: of pixels from 0 to 1, in the order of the input's channels.
-        bgr: whether these are blue, green, red.
+        bgr: whether these are blue, green, red; None = if PaddlePaddle's exporter wrote the file, as PaddleOCR's
+            networks read pixels in this order.
 
     Raises:
         UserError: no such file, a damaged one, or no such device.
@@ -83,7 +85,7 @@ class DBDetector:
         device: str = "cpu",
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         deviation: Sequence[float] = (0.5, 0.5, 0.5),
-        bgr: bool = False,
+        bgr: bool | None = None,
     ) -> None:
         if not Path(path).is_file():
             raise UserError(f"detector '{path}': no such file; pass one of {', '.join(DETECTORS)}, or a file in ONNX")
@@ -94,6 +96,8 @@ class DBDetector:
         self._input = inputs[0].name
         self._scale = (1 / (255 * np.array(deviation))).astype(np.float32)
         self._shift = (np.array(mean) / np.array(deviation)).astype(np.float32)
+        if bgr is None:
+            bgr = PADDLE in self.session.get_modelmeta().graph_name
         self._order = slice(None, None, -1) if bgr else slice(None)
 
     def __call__(self, image: Image.Image) -> Detection:
@@ -174,8 +178,8 @@ def find_rapidocr() -> Path:
 
 
 DETECTORS: dict[str, Callable[[str], Detector]] = {
-    "ppocr": lambda device: DBDetector(EMBEDDED, device, bgr=True),
-    "rapidocr": lambda device: DBDetector(find_rapidocr(), device, bgr=True),  # the same in full precision
+    "ppocr": lambda device: DBDetector(EMBEDDED, device),
+    "rapidocr": lambda device: DBDetector(find_rapidocr(), device),  # the same in full precision
 }
 """What opens a detector on a device, by name."""
 
