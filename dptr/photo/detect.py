@@ -25,6 +25,7 @@ from dptr.utils.errors import UserError
 
 DEFAULT_DETECTOR = "ppocr"
 EMBEDDED = Path(__file__).with_name("detector.onnx")
+PADDLE = "PaddlePaddle"  # in the name of a graph that paddle2onnx wrote
 
 STRIDE = 32  # of the network; the sides of its input are multiples of it
 SHORT_SIDE = 832  # pixels of a resized picture; PP-OCR's 736 finds fewer words (research/evidence/scenes.py)
@@ -62,7 +63,7 @@ class Detector(Protocol):
 
 
 class DBDetector:
-    """A text detector of the DB family, in an ONNX file: RGB pixels in, a map of text probabilities out.
+    """A text detector of the DB family, in an ONNX file: pixels in, a map of text probabilities out.
 
     A picture whose longer side exceeds ``LONG_SIDE`` pixels is shrunk to that. A smaller picture is enlarged until its
     shorter side has ``SHORT_SIDE`` pixels, but not beyond ``LONG_SIDE``, nor by more than ``ENLARGE``. If a shrunk
@@ -75,7 +76,8 @@ class DBDetector:
             logits.
         device: see ``dptr.inference.providers.open_session``.
         mean, deviation: of pixel values scaled to 0 to 1, in the channel order of the input.
-        bgr: whether that order is blue, green, red.
+        bgr: whether that order is blue, green, red. None: it is if PaddlePaddle's exporter wrote the file, as for
+            PaddleOCR's networks; otherwise it is red, green, blue.
 
     Raises:
         UserError: the file is missing or damaged, it has other inputs, or the device is missing.
@@ -87,7 +89,7 @@ class DBDetector:
         device: str = "cpu",
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         deviation: Sequence[float] = (0.5, 0.5, 0.5),
-        bgr: bool = False,
+        bgr: bool | None = None,
     ) -> None:
         if not Path(path).is_file():
             raise UserError(f"detector '{path}': no such file; pass one of {', '.join(DETECTORS)}, or a file in ONNX")
@@ -98,6 +100,8 @@ class DBDetector:
         self._input = inputs[0].name
         self._scale = (1 / (255 * np.array(deviation))).astype(np.float32)
         self._shift = (np.array(mean) / np.array(deviation)).astype(np.float32)
+        if bgr is None:
+            bgr = PADDLE in self.session.get_modelmeta().graph_name
         self._order = slice(None, None, -1) if bgr else slice(None)
 
     def __call__(self, image: Image.Image) -> Detection:
@@ -182,8 +186,8 @@ def find_rapidocr() -> Path:
 
 
 DETECTORS: dict[str, Callable[[str], Detector]] = {
-    "ppocr": lambda device: DBDetector(EMBEDDED, device, bgr=True),
-    "rapidocr": lambda device: DBDetector(find_rapidocr(), device, bgr=True),  # the same network in full precision
+    "ppocr": lambda device: DBDetector(EMBEDDED, device),
+    "rapidocr": lambda device: DBDetector(find_rapidocr(), device),  # the same network in full precision
 }
 """Functions that open a detector on a device, by name."""
 

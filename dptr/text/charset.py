@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import string
 from collections import Counter
 from collections.abc import Iterable
@@ -116,6 +117,12 @@ class Charset:
         It can be False for some that are.
         """
         return self._plain.issuperset(text)
+
+    @property
+    def digest(self) -> str:
+        """The number of characters, and a digest of them in this order."""
+        sha256 = hashlib.sha256("".join(self.characters).encode())
+        return f"{len(self)} characters ({sha256.hexdigest()[:8]})"
 
     @property
     def spaced(self) -> bool:

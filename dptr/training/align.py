@@ -136,6 +136,7 @@ class AlignTask(Task):
         self.length = recipe.glyph.max_length
         self.index = {character: place + 1 for place, character in enumerate(charset.characters)}
         self.tokenizer = Tokenizer(charset, self.length)
+        self.origins = {"charset": charset.digest}
         # words for the decoder to spell; another seed than the rendered words', so that they differ
         self.corpus = Corpus(recipe.corpus, charset, self.length, recipe.run.seed + (1 << 32))
         shared_rows = share_rows(_character_tables(model, decoder), charset, recipe.decomposition)

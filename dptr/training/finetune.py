@@ -53,7 +53,8 @@ from dptr.training.sources import describe_validation, load_finetune_crops
 from dptr.training.state import RECIPE, check_out, has_run
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
-from dptr.utils.files import read_json
+from dptr.utils.files import digest, read_json
+from dptr.weights import model_file
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -234,6 +235,10 @@ class FinetuneTask(Task):
         self.patience, self.max_loss = recipe.patience, recipe.forgetting.max_loss
         self.tokenizer = Tokenizer(charset, recipe.model.max_length, recipe.model.decoder.visual)
         self.protocol = validation_protocol(charset)
+        models = {"init.model": recipe.init.model if others else "", "distillation.model": recipe.distillation.model}
+        self.origins = {"charset": charset.digest} | {
+            f"recognizer ({key})": digest(model_file(name, "model.safetensors")) for key, name in models.items() if name
+        }
         self.recognize: Recognize = partial(crop_probabilities, model, device=self.device)
         frozen = [part for part, factor in parts if not factor]
         shared_rows = share_rows(decoder_tables(model.decoder), charset, recipe.decomposition, recipe.decoder_lr_scale)

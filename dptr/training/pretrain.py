@@ -141,6 +141,7 @@ class PretrainTask(Task):
         shared_rows = share_rows(decoder_tables(decoder), charset, recipe.decomposition)
         self.objective = PretrainObjective(decoder, shared_rows)
         self.parts = [(decoder, 1.0)]
+        self.origins = {"charset": charset.digest, "dual encoder": dual.fingerprint}
         self.origin = {"kind": recipe.dual.kind, "name": dual.name, "fingerprint": dual.fingerprint}
         orp = recipe.orp
         noise = [f"ORP {orp.strength:g} from the bank {Path(orp.bank).name}"] if orp.strength else []

@@ -92,6 +92,7 @@ class Progress:
         baseline: scores of the first validation, by model.
         validations_since_best: validations since the last better state.
         data: digests (``dptr.data.crops.LabeledCrops.digest``) of training and validation crops, by role.
+        origins: digests of what the recipe names and a run cannot go on without, by role (``Task.origins``).
     """
 
     step: int = 0
@@ -100,6 +101,7 @@ class Progress:
     baseline: dict[str, dict[str, float]] = field(default_factory=dict)
     validations_since_best: int = 0
     data: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -152,11 +154,15 @@ def restore_state(
     optimizer: torch.optim.Optimizer,
     ema: dict[str, Tensor] | None,
     scaler: torch.amp.GradScaler | None,
+    origins: Mapping[str, str],
 ) -> bool:
     """Load the last state of ``out`` into the arguments; return whether there was one.
 
+    Args:
+        origins: digests of what the run is about to go on with, by role (``Task.origins``).
+
     Raises:
-        UserError: the state is damaged or of another model.
+        UserError: the state is damaged, of another model, or began with other ``origins``.
     """
     remove_partial(out / "state")
     folders = [folder for folder in _saved_states(out) if (folder / _STATE).is_file()]
@@ -167,6 +173,7 @@ def restore_state(
     described = read_json(folder / _STATE, "training state")
     if "baseline" not in described:
         described = _from_single_model(described)
+    _check_origins(out, described.get("origins", {}), origins)
     tensors = load_tensors(folder / _TENSORS, "training state")
     parts = {
         prefix: {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
@@ -186,20 +193,31 @@ def restore_state(
     if scaler is not None and described["scaler"]:
         scaler.load_state_dict(described["scaler"])
     for name in asdict(progress):
-        if name in described or name != "data":  # states of older versions lack ``data``
+        if name in described or name not in ("data", "origins"):  # states of older versions lack these
             setattr(progress, name, described[name])
     return True
 
 
 def compare_data(progress: Progress, data: Mapping[str, str]) -> list[str]:
     """Warnings for the log about sets of crops that changed since the last launch; store the new digests."""
+    effects = {"validation": "states are compared with scores on those before, so that a better one may not be kept"}
     changed = [
-        f"warning: the crops for {role} have changed: {progress.data[role]} before, {now} now; losses go on from others"
+        f"warning: the crops for {role} have changed: {progress.data[role]} before, {now} now; "
+        + effects.get(role, "losses go on from others")
         for role, now in data.items()
         if progress.data.get(role, now) != now
     ]
     progress.data = dict(data)
     return changed
+
+
+def _check_origins(out: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    for role, digest in now.items():
+        if before.get(role, digest) != digest:
+            raise UserError(
+                f"{out}: the {role} has changed: {before[role]} before, {digest} now; a resumed run keeps it; bring "
+                "back what the run began with, or pass another --out"
+            )
 
 
 def _saved_states(out: Path) -> list[Path]:

@@ -56,6 +56,8 @@ class Task(ABC):
         clipped_apart: modules whose gradients are clipped by their own norms; empty = clip the whole gradient.
         capturable: whether a step can be a CUDA graph (``dptr.training.cuda_graph``).
         data: digests of the labeled crops, by role, as in ``Progress.data``; empty = none.
+        origins: digests, by role, of what the recipe names and the weights depend on throughout: the charset, frozen
+            models. A run does not resume with others.
         capture_lock: held during the capture of the CUDA graph, when no other thread may use the GPU.
     """
 
@@ -69,6 +71,7 @@ class Task(ABC):
     capturable: bool = False
     capture_lock: AbstractContextManager = nullcontext()
     data: Mapping[str, str] = {}
+    origins: Mapping[str, str] = {}
 
     @abstractmethod
     def batches(self, first: int, last: int, share: Share) -> Generator[Any, None, None]:

@@ -46,6 +46,9 @@ class Trainer:
         task: see ``Task``.
         notes: lines for the log at the start.
 
+    Raises:
+        UserError: see ``restore_state``.
+
     Attributes:
         progress: step and best scores; saved with the state.
         ema: the exponential moving average of the objective's state; None if it is off.
@@ -82,8 +85,9 @@ class Trainer:
                 "warning: this machine emulates bfloat16, many times slower than float32; set run.precision=auto"
             )
         self.progress = Progress()
-        if restore_state(out, self.progress, self.module, self.optimizer, self.ema, accelerator.scaler):
+        if restore_state(out, self.progress, self.module, self.optimizer, self.ema, accelerator.scaler, task.origins):
             self.log.say(f"{out}: goes on after step {self.progress.step} of {run.steps}")
+        self.progress.origins = dict(task.origins)
         self.log.begin(self.progress.step)
         for line in (*compare_data(self.progress, task.data), *notes):
             self.log.say(line)

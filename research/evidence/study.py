@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from bootstrap import Difference, compare_arms
+from intervals import Difference, compare_arms
 from jobs import Job, data_folder, finetuning, finish, options_of, set_options, steps
 from study_controls import write_controls
 from zero_shot import join_parts

@@ -23,7 +23,7 @@ from dptr.training.pretrain import pretrain
 from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
 from dptr.utils.files import lock_folder, read_json, write_json
-from dptr.utils.tensors import load_tensors
+from dptr.utils.tensors import load_tensors, save_tensors
 
 TRAIN = {"adapt": adapt, "align": align, "teach": align, "pretrain": pretrain, "finetune": finetune}
 
@@ -190,6 +190,44 @@ def test_a_resumed_run_says_which_crops_have_changed(parts: Parts, tmp_path: Pat
     assert re.search(
         r"warning: the crops for (training|validation) have changed: \d+ \(\w+\) before, \d+ \(\w+\) now", said
     )
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def test_a_run_does_not_go_on_with_another_order_of_characters(command: str, parts: Parts, tmp_path: Path) -> None:
+    """The file is named as before and holds as many, so that the weights fit; they would read other letters."""
+    if command == "adapt":
+        pytest.skip("its charset is the recognizer's")
+    file, out = tmp_path / "letters.txt", tmp_path / "run"
+    key = "glyph.charset" if command in ("align", "teach") else "model.charset"
+    more = [f"{key}={json.dumps(str(file))}", 'decomposition=""', "run.steps=3"]
+    more += ['init.decoder=""'] if command == "finetune" else []
+    file.write_text("0123456789" + LETTERS)
+    recipe = parts.recipe(command, *more)
+    TRAIN[command](recipe, out)
+    before = contents(out)
+    file.write_text("0123456789" + LETTERS[::-1])
+    with pytest.raises(
+        UserError, match=r"the charset has changed: 36 characters \(\w+\) before, 36 characters \(\w+\) now"
+    ):
+        TRAIN[command](recipe, out, resume=True)
+    assert contents(out) == before
+    file.write_text("0123456789" + LETTERS + "é")
+    with pytest.raises(UserError, match=r"the charset has changed: 36 characters \(\w+\) before, 37 characters"):
+        TRAIN[command](recipe, out, resume=True)
+    file.write_text("0123456789" + LETTERS)
+    TRAIN[command](recipe, out, resume=True)
+
+
+def test_adaptation_does_not_go_on_with_another_encoder(parts: Parts, tmp_path: Path) -> None:
+    model = shutil.copytree(parts.folder / "recognizer", tmp_path / "recognizer")
+    recipe = parts.recipe("adapt", f"init.model={json.dumps(str(model))}", "run.steps=3")
+    adapt(recipe, tmp_path / "run")
+    weights = load_tensors(model / "model.safetensors", "model")
+    save_tensors(model / "model.safetensors", {name: tensor * 2 for name, tensor in weights.items()})
+    with pytest.raises(UserError, match=r"the recognizer \(init.model\) has changed"):
+        adapt(recipe, tmp_path / "run", resume=True)
 
 
 def test_there_is_something_to_lose(command: str, whole: Path) -> None:
