@@ -76,7 +76,7 @@ def test_workers_change_nothing(kind, recipe, tmp_path):
 def test_an_interrupted_folder_goes_on(left, recipe, tmp_path, monkeypatch):
     write_folder(recipe, 0, 11, tmp_path / "whole")
     calls = iter(range(100))
-    real = synth_sets._write
+    real = synth_sets._write_picture
 
     def write(path, data):
         if next(calls) == 6:
@@ -85,7 +85,7 @@ def test_an_interrupted_folder_goes_on(left, recipe, tmp_path, monkeypatch):
         real(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(synth_sets, "_write", write)
+        patch.setattr(synth_sets, "_write_picture", write)
         with pytest.raises(KeyboardInterrupt):
             write_folder(recipe, 0, 11, tmp_path / "set")
     labels = tmp_path / "set" / "labels.tsv"
