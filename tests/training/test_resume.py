@@ -213,8 +213,8 @@ def test_a_run_does_not_go_on_with_another_order_of_characters(command: str, par
     ):
         TRAIN[command](recipe, out, resume=True)
     assert contents(out) == before
-    file.write_text("0123456789" + LETTERS + "é")
-    with pytest.raises(UserError, match=r"the charset has changed: 36 characters \(\w+\) before, 37 characters"):
+    file.write_text("0123456789" + LETTERS[:-1])
+    with pytest.raises(UserError, match=r"the charset has changed: 36 characters \(\w+\) before, 35 characters"):
         TRAIN[command](recipe, out, resume=True)
     file.write_text("0123456789" + LETTERS)
     TRAIN[command](recipe, out, resume=True)
