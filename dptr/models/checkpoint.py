@@ -6,7 +6,9 @@ A folder holds ``config.json`` (format, kind, model settings, characters, the du
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +32,7 @@ from dptr.models.resize_positions import ROWS, resize_rows
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
-from dptr.utils.files import atomic_folder, read_json, restore_folder, write_json
+from dptr.utils.files import DIGITS, atomic_folder, read_json, restore_folder, write_json
 from dptr.utils.outputs import is_marked
 from dptr.utils.tensors import load_tensors, save_tensors
 from dptr.weights import SHIPPED, model_file
@@ -38,8 +40,8 @@ from dptr.weights import SHIPPED, model_file
 Kind = Literal["recognizer", "decoder"]
 
 __all__ = [
-    "CHECKPOINT_FILES", "SHIPPED", "Checkpoint", "Loaded", "build_loaded", "card_of", "load_recognizer",
-    "open_checkpoint", "save_checkpoint", "transfer",
+    "CHECKPOINT_FILES", "SHIPPED", "Checkpoint", "Loaded", "build_loaded", "card_of", "digest_tensors",
+    "load_recognizer", "open_checkpoint", "save_checkpoint", "transfer",
 ]  # fmt: skip
 
 
@@ -75,6 +77,16 @@ class Checkpoint:
     dual: dict[str, Any]
     tensors: dict[str, Tensor]
     temperature: float = 1.0
+
+
+def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of tensors: their names, types, shapes, and bytes."""
+    whole = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        values = tensor.detach().cpu().contiguous()
+        whole.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        whole.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()[:DIGITS]
 
 
 def save_checkpoint(

@@ -24,7 +24,7 @@ from dptr.data.augment import to_pixels
 from dptr.data.sources import Source
 from dptr.evaluation.accuracy import compare, read_batches, share_correct, slice_batches
 from dptr.inference.torch_backend import to_probabilities
-from dptr.models.checkpoint import Loaded, save_checkpoint
+from dptr.models.checkpoint import Loaded, digest_tensors, save_checkpoint
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import Recognizer
 from dptr.synth import FontIndex, Renderer, find_fonts
@@ -39,11 +39,9 @@ from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
-from dptr.utils.files import digest
 from dptr.utils.permutations import seeded_order
 from dptr.utils.sizes import group_by_size
 from dptr.utils.terminal import progress_bars
-from dptr.weights import model_file
 
 ReportProgress = Callable[[int], None]  # gets the number of crops encoded since the last call
 _BATCH = 128  # crops, or memories, that go through the network at once
@@ -141,7 +139,7 @@ class AdaptTask(Task):
         self.recipe, self.loaded, self.dual, self.features, self.device = recipe, loaded, dual, features, device
         self.decoder, self.tokenizer = loaded.model.decoder, loaded.tokenizer
         self.initial_weights = {name: tensor.clone() for name, tensor in self.decoder.state_dict().items()}
-        weights = digest(model_file(recipe.init.model, "model.safetensors"))
+        weights = digest_tensors(loaded.model.state_dict())
         self.origins = {"charset": self.tokenizer.charset.digest, "recognizer (init.model)": weights}
         self.objective = AdaptObjective(self.decoder.train())
         self.parts = [(self.decoder, 1.0)]

@@ -26,7 +26,7 @@ from dptr.evaluation.accuracy import Recognize, Team, score_crops
 from dptr.evaluation.calibration import calibrate
 from dptr.evaluation.metrics import confidence_protocol, validation_protocol
 from dptr.inference.torch_backend import crop_probabilities, crop_probabilities_and_paths
-from dptr.models.checkpoint import CHECKPOINT_FILES, save_checkpoint
+from dptr.models.checkpoint import CHECKPOINT_FILES, digest_tensors, save_checkpoint
 from dptr.models.decoders.ctc import TokenCTC
 from dptr.models.fmu import counting_loss
 from dptr.models.recognizer import Recognizer, build_recognizer
@@ -53,8 +53,7 @@ from dptr.training.sources import describe_validation, load_finetune_crops
 from dptr.training.state import RECIPE, check_out, has_run
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
-from dptr.utils.files import digest, read_json
-from dptr.weights import model_file
+from dptr.utils.files import read_json
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -177,6 +176,11 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         parts.append((model.fmu, recipe.fmu_lr_scale))
     task = FinetuneTask(recipe, out.name, charset, model, teacher, parts, source, validation, others, dual, accelerator)
     task.data = data
+    if start is not None and others:  # interpolations with it are candidates
+        task.origins = {**task.origins, "recognizer (init.model)": digest_tensors(start.tensors)}
+    if teacher is not None:
+        digest = digest_tensors(teacher.model.state_dict())
+        task.origins = {**task.origins, "recognizer (distillation.model)": digest}
     trainer = Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, [*origins, *notes, *other_notes])
     trainer.run()
     for line in task.narrow.summary():
@@ -235,10 +239,7 @@ class FinetuneTask(Task):
         self.patience, self.max_loss = recipe.patience, recipe.forgetting.max_loss
         self.tokenizer = Tokenizer(charset, recipe.model.max_length, recipe.model.decoder.visual)
         self.protocol = validation_protocol(charset)
-        models = {"init.model": recipe.init.model if others else "", "distillation.model": recipe.distillation.model}
-        self.origins = {"charset": charset.digest} | {
-            f"recognizer ({key})": digest(model_file(name, "model.safetensors")) for key, name in models.items() if name
-        }
+        self.origins = {"charset": charset.digest}
         self.recognize: Recognize = partial(crop_probabilities, model, device=self.device)
         frozen = [part for part, factor in parts if not factor]
         shared_rows = share_rows(decoder_tables(model.decoder), charset, recipe.decomposition, recipe.decoder_lr_scale)

@@ -174,14 +174,14 @@ def test_another_job_s_folder_and_a_stranger_s_are_refused(folder: Path, tmp_pat
         read(folder, tmp_path / "out")
 
 
-def test_pictures_that_come_later_are_told_of(folder: Path, tmp_path: Path) -> None:
+def test_pictures_that_come_later_are_noted(folder: Path, tmp_path: Path) -> None:
     sum_up(folder, tmp_path / "out")
     (folder / "later.png").write_bytes(PICTURES[0])
     notes: list[str] = []
     source, spans = find_source(str(folder))
     task = Task(Sums(source), {"input": str(folder)}, tuple(spans), 4)
     assert run_task(task, str(tmp_path / "out"), run_here, notes.append).rows == 20
-    assert "another than when this job began" in notes[0]
+    assert "changed since this job began" in notes[0]
 
 
 def test_files_of_strangers_that_end_the_process_are_isolated(folder: Path, tmp_path: Path) -> None:

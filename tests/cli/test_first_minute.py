@@ -43,7 +43,7 @@ WRONG: list[tuple[str, str]] = [
     ("read word.png --format xml", "--format"),
     ("read word.png --min-confidence 2", "--min-confidence"),
     ("read word.png --precision 2", "--precision"),
-    ("read word.png --precision 0.99 --min-confidence 0.5", "pass one of them"),
+    ("read word.png --precision 0.99 --min-confidence 0.5", "pass only one of them"),
     ("read word.png --charset missing.txt", "missing.txt"),
     ("read word.png --pattern [A-Z", "pattern '[A-Z': at position 1: '[' without ']'"),
     ("read word.png --model dptr-en --pattern €+", "matches no word over the 94 characters"),

@@ -311,7 +311,7 @@ def huge_group(tmp_path: Path) -> Path:
             no_label,
             r"a.parquet: no column of text, but image, number; call the column to use label or text or word",
         ),
-        (two_labels, r"a.parquet: columns x, y hold text; name the one"),
+        (two_labels, r"a.parquet: columns x, y hold text; call the column"),
         (no_pictures, r"no pictures in these shards"),
         (no_labels_in_tar, r"part-000.tar: no label in it; put NAME.txt beside"),
         (

@@ -18,7 +18,7 @@ from dptr.config.model import DecoderModelConfig, FMUConfig, GlyphConfig, ModelC
 from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.config.train import FinetuneRecipe, ORPConfig, PretrainRecipe, RunConfig
 from dptr.dual.glyph.model import GlyphDual, GlyphModel, save_glyph
-from dptr.models.checkpoint import card_of, load_recognizer, open_checkpoint, save_checkpoint, transfer
+from dptr.models.checkpoint import card_of, digest_tensors, load_recognizer, open_checkpoint, save_checkpoint, transfer
 from dptr.models.recognizer import Recognizer, build_decoder, build_recognizer
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
@@ -441,3 +441,18 @@ def test_either_spelling_of_the_kind_is_read(tmp_path, spelling):
     assert config["kind"] == "recognizer"
     (folder / "config.json").write_text(json.dumps({**config, "kind": spelling}), encoding="utf-8")
     assert open_checkpoint(folder).kind == "recognizer"
+
+
+def test_the_digest_of_tensors_changes_with_names_types_shapes_and_values():
+    tensors = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(1), "c": torch.ones(2, dtype=torch.bfloat16)}
+    digest = digest_tensors(tensors)
+    assert digest == digest_tensors(dict(reversed(tensors.items()))) and len(digest) == 16
+    changes = [
+        {"a": torch.arange(6.0).reshape(3, 2)},
+        {"a": torch.arange(6.0).reshape(2, 3).half()},
+        {"a": torch.tensor([[0.0, 1, 2], [3, 4, 5.0001]])},
+        {"b": torch.tensor(2)},
+        {"d": torch.zeros(1)},
+    ]
+    others = {digest_tensors(tensors | change) for change in changes}
+    assert len(others) == len(changes) and digest not in others
