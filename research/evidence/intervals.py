@@ -31,10 +31,10 @@ def compare_arms(
 
     Seed i of one arm stands beside seed i of the other, which shares its alignment, and both read the same crops. Each
     set counts alike. The differences by seed and crop are a two-way layout with random effects of both and one value a
-    cell, so the variance of their mean is that between seeds plus what crops
-    add. Its parts are estimated from a few seeds and from many crops; so the first has Student's quantile, the second
-    the normal one, and half of the interval is the root of the sum of both squares, as in Howe's intervals (Howe 1974,
-    "Approximate confidence limits on the mean of X + Y", JASA 69).
+    cell, so the variance of their mean is that between seeds plus what crops add. The first part is estimated from a
+    few seeds and has Student's quantile; the second is estimated from many crops and has the normal one. Half of the
+    interval is the root of the sum of both squares (Howe 1974, "Approximate confidence limits on the mean of X + Y",
+    JASA 69).
 
     A percentile bootstrap over both is too narrow with few seeds: at three it seldom leaves the range of the seeds.
 
