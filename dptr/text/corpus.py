@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -39,6 +39,9 @@ def in_language(config: CorpusConfig, charset: Charset) -> CorpusConfig:
     return config.model_copy(update={"sources": language.corpus().sources})
 
 
+_Opened = WordList | PatternList | StreamedWords
+
+
 class Corpus:
     """An endless, seeded sequence of words.
 
@@ -69,22 +72,7 @@ class Corpus:
                 split is empty; the shares of case styles sum to more than 1; or ``config.replacement`` is off, and a
                 source is endless, weights differ, or there are phrases.
         """
-        if config.upper + config.title + config.mixed > 1:
-            raise UserError(
-                f"corpus: upper {config.upper} + title {config.title} + mixed {config.mixed} is more than 1; "
-                "they are shares of all words, lower one of them"
-            )
-        if config.phrases and " " not in charset:
-            raise UserError(
-                f"corpus.phrases = {config.phrases}: charset '{charset.name}' has no space to write phrases with; set "
-                "corpus.phrases=0, or choose a charset that has it"
-            )
-        if not config.sources:
-            raise UserError("corpus: no sources; list at least one under [[corpus.sources]]")
-        if split == "heldout" and config.heldout == 0:
-            raise UserError("corpus: heldout is 0, so the held-out split is empty; set corpus.heldout above 0")
-        if not config.replacement:
-            _refuse_endless(config)
+        _check_config(config, charset, split)
         self.config = config
         self.charset = charset
         self.max_length = max_length
@@ -92,47 +80,28 @@ class Corpus:
         self.split = split
         self.limit = limit
         self._notes: list[str] = []
+        self._fitting: dict[str, bool] = {}
         restyled = config.upper + config.title + config.mixed > 0  # whether words may change case
         self._rules = Rules(charset, max_length, split, config.heldout, limit, restyled)
         self._styles = Styles(config, self._rules)
         opened = [(source.weight, self._open(source)) for source in config.sources]
-        self._fitting: dict[str, bool] = {}
         self.dropped: dict[str, int] = dict(sum((Counter(source.dropped) for _, source in opened), Counter()))
-        filled = [
-            (w, source) for w, source in opened if isinstance(source, PatternList | StreamedWords) or source.words
-        ]
+        self.words = _count_words(source for _, source in opened)
+        filled = [(weight, source) for weight, source in opened if not isinstance(source, WordList) or source.words]
         if not filled:
             raise UserError(
                 f"corpus: no word in split '{split}' with heldout {config.heldout}"
                 f"{count_drops(self.dropped, ' (left out: ', ')')}; add words or change corpus.heldout"
             )
         self.sources = tuple(source for _, source in filled)
-        self.words: Counter[str] = Counter()
-        for _, source in opened:
-            if isinstance(source, WordList):
-                self.words[source.name] += len(source.words)
         self._cumulative = cumulate([weight for weight, _ in filled])
-        weighted = [(weight, source) for weight, source in filled if isinstance(source, WordList)]
-        self._lists = lists = [source for _, source in weighted]
-        self._list_shares = cumulate([weight for weight, _ in weighted])
-        streams = [source for source in self.sources if isinstance(source, StreamedWords)]
-        if config.phrases and streams:
-            raise UserError(
-                f"corpus.phrases = {config.phrases}: phrases would leave gaps in words of shards; set corpus.phrases=0"
-            )
-        if config.phrases and not lists:
-            raise UserError(
-                f"corpus.phrases = {config.phrases}: no list has a word in split '{split}', and phrases are made of "
-                "words; set corpus.phrases=0, or add words"
-            )
-        self.epochs = ShuffledEpochs(lists, seed) if lists and not config.replacement else None
-        self._turns: tuple[
-            int, ...
-        ] = ()  # weights of an even mixture if words are streamed, so that each occurs once per epoch
-        if streams and config.replacement:
-            self._turns = whole_weights([weight for weight, _ in filled])
-        elif streams:
-            self._turns = tuple(source.order.length for source in streams)
+        lists = [(weight, source) for weight, source in filled if isinstance(source, WordList)]
+        self._lists = [source for _, source in lists]
+        self._list_shares = cumulate([weight for weight, _ in lists])
+        if config.phrases:
+            self._check_phrases()
+        self.epochs = ShuffledEpochs(self._lists, seed) if lists and not config.replacement else None
+        self._turns = _even_turns(filled, config.replacement)
         self.epoch = 0 if config.replacement else sum(self._turns) or len(self.epochs or ())
 
     def word(self, index: int) -> str:
@@ -214,7 +183,19 @@ class Corpus:
         """Eight random integers of 64 bits for ``index``."""
         return struct.unpack("<8Q", blake2b(f"{self.seed}:{self.split}:{index}".encode()).digest())
 
-    def _open(self, source: SourceConfig) -> WordList | PatternList | StreamedWords:
+    def _check_phrases(self) -> None:
+        phrases = self.config.phrases
+        if any(isinstance(source, StreamedWords) for source in self.sources):
+            raise UserError(
+                f"corpus.phrases = {phrases}: phrases would leave gaps in words of shards; set corpus.phrases=0"
+            )
+        if not self._lists:
+            raise UserError(
+                f"corpus.phrases = {phrases}: no list has a word in split '{self.split}', and phrases are made of "
+                "words; set corpus.phrases=0, or add words"
+            )
+
+    def _open(self, source: SourceConfig) -> _Opened:
         if source.kind == "pattern":
             return open_patterns(source, self._rules)
         if source.kind == "shards":
@@ -252,6 +233,26 @@ class Corpus:
         return opened
 
 
+def _check_config(config: CorpusConfig, charset: Charset, split: Split) -> None:
+    """What can be refused before any source is opened."""
+    if config.upper + config.title + config.mixed > 1:
+        raise UserError(
+            f"corpus: upper {config.upper} + title {config.title} + mixed {config.mixed} is more than 1; "
+            "they are shares of all words, lower one of them"
+        )
+    if config.phrases and " " not in charset:
+        raise UserError(
+            f"corpus.phrases = {config.phrases}: charset '{charset.name}' has no space to write phrases with; set "
+            "corpus.phrases=0, or choose a charset that has it"
+        )
+    if not config.sources:
+        raise UserError("corpus: no sources; list at least one under [[corpus.sources]]")
+    if split == "heldout" and config.heldout == 0:
+        raise UserError("corpus: heldout is 0, so the held-out split is empty; set corpus.heldout above 0")
+    if not config.replacement:
+        _refuse_endless(config)
+
+
 def _refuse_endless(config: CorpusConfig) -> None:
     streamed = [source for source in config.sources if source.kind == "shards"]
     if 0 < len(streamed) < len(config.sources):
@@ -275,3 +276,20 @@ def _refuse_endless(config: CorpusConfig) -> None:
             f"corpus.replacement = false with corpus.phrases = {config.phrases}: phrases are no entries; set "
             "corpus.phrases=0"
         )
+
+
+def _count_words(sources: Iterable[_Opened]) -> Counter[str]:
+    """The number of words by the source's name, without pattern sources and words of shards."""
+    counts: Counter[str] = Counter()
+    for source in sources:
+        if isinstance(source, WordList):
+            counts[source.name] += len(source.words)
+    return counts
+
+
+def _even_turns(filled: Sequence[tuple[float, _Opened]], replacement: bool) -> tuple[int, ...]:
+    """Weights of an even mixture of all sources if words are streamed, so that each occurs once per epoch."""
+    streams = [source for _, source in filled if isinstance(source, StreamedWords)]
+    if streams and replacement:
+        return whole_weights([weight for weight, _ in filled])
+    return tuple(source.order.length for source in streams)
