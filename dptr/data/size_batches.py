@@ -234,38 +234,21 @@ def batch_by_size(
         pool: batches that are sorted by the length of words together (``LengthBuckets``); 1 = unsorted.
         seed: of the order of these batches.
     """
-    exact = [Fraction(weight).limit_denominator(_WHOLE) for _, weight in parts]
-    exact = [weight / sum(exact) for weight in exact]
+    weights = [Fraction(weight).limit_denominator(_WHOLE) for _, weight in parts]
+    weights = [weight / sum(weights) for weight in weights]
     makers = {number: source for number, (source, _) in enumerate(parts) if not isinstance(source, SizedSource)}
-    made = sum(exact[number] for number in makers)
+    made = sum(weights[number] for number in makers)
     steps = max(1, round(BLOCK / (made * batch_size))) if makers else 0
-    counts = [_count_sizes(source) for source, _ in parts]
-    shares: dict[Size, Fraction] = {}  # of each size, among all samples
-    rates: dict[Size, Fraction] = {}  # the share of one crop among all samples, the largest of this size
-    for number, (weight, own) in enumerate(zip(exact, counts, strict=True)):
-        rate = Fraction(1, steps * batch_size) if number in makers else weight / own.total()
-        for size, count in own.items():
-            shares[size] = shares.get(size, Fraction(0)) + weight * count / own.total()
-            rates[size] = max(rates.get(size, rate), rate)
-    groups = _group({size: (shares[size], rates[size]) for size in shares}, batch_size)
-    whole = lcm(*(weight.denominator * own.total() for weight, own in zip(exact, counts, strict=True)))
-    homes = []
-    for stream, (size, kept) in enumerate(groups):
-        numbers = tuple(number for number, own in enumerate(counts) if any(own[each] for each in kept))
-        sources = tuple(
-            makers[number] if number in makers else _Stretched(_sized(parts[number][0]).keep_sizes(kept, stream), size)
-            for number in numbers
-        )
-        weights = tuple(
-            int(whole * exact[number] * sum(counts[number][each] for each in kept) / counts[number].total())
-            for number in numbers
-        )
-        twice = sum(shares[each] for each in kept) / (batch_size * max(rates[each] for each in kept))
-        homes.append(_Home(size, numbers, sources, weights, max(1, min(pool, int(twice)))))
-    lines = [_describe(groups, shares, [own for number, own in enumerate(counts) if number not in makers])]
+    measured = [
+        _measure(source, weight, steps * batch_size) for (source, _), weight in zip(parts, weights, strict=True)
+    ]
+    sizes = _tally_sizes(measured)
+    groups = _group(sizes, batch_size)
+    homes = _make_homes(measured, groups, sizes, batch_size, pool)
+    lines = [_describe(groups, sizes, [part.counts for number, part in enumerate(measured) if number not in makers])]
     if makers:
         lines.append(f"up to {BLOCK:,} crops are rendered at a time, for {steps:,} batches")
-        return BlockBatches(tuple(homes), makers, batch_size, steps, seed), lines
+        return BlockBatches(homes, makers, batch_size, steps, seed), lines
     supplies: list[Source] = []
     for home in homes:
         supply = WeightedMixture(home.sources, home.weights)
@@ -273,30 +256,89 @@ def batch_by_size(
     return SizeBatches(tuple(supplies), tuple(sum(home.weights) for home in homes), batch_size), lines
 
 
+_SizeShare = tuple[Fraction, Fraction]
+"""The share of a size among all samples, and the largest share of one of its crops."""
+
+_Group = tuple[Size, tuple[Size, ...]]
+"""A size, and the sizes whose crops are trained at it."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A source in a mixture.
+
+    Attributes:
+        weight: its share of all samples.
+        counts: how many of its crops have each size; if they are rendered during training, of the first ``SAMPLED``.
+        rate: the share of one of its crops among all samples.
+    """
+
+    source: Source
+    weight: Fraction
+    counts: Counter[Size]
+    rate: Fraction
+
+    def share(self, sizes: Collection[Size]) -> Fraction:
+        """The share of its crops of these sizes among all samples."""
+        return self.weight * sum(self.counts[size] for size in sizes) / self.counts.total()
+
+
+def _measure(source: Source, weight: Fraction, block: int) -> _Part:
+    """A part and its sizes; ``block``: how many samples of a mixture are made at a time if some are rendered."""
+    if isinstance(source, SizedSource):
+        counts = Counter(source.count_sizes())
+        return _Part(source, weight, counts, weight / counts.total())
+    counts = Counter(_size_of(source.sample(number)) for number in range(SAMPLED))
+    return _Part(source, weight, counts, Fraction(1, block))
+
+
+def _tally_sizes(parts: Sequence[_Part]) -> dict[Size, _SizeShare]:
+    sizes = {size for part in parts for size in part.counts}
+    return {
+        size: (
+            sum((part.share([size]) for part in parts), Fraction(0)),
+            max(part.rate for part in parts if size in part.counts),
+        )
+        for size in sizes
+    }
+
+
+def _make_homes(
+    parts: Sequence[_Part],
+    groups: Sequence[_Group],
+    sizes: Mapping[Size, _SizeShare],
+    batch_size: int,
+    pool: int,
+) -> tuple[_Home, ...]:
+    whole = lcm(*(part.weight.denominator * part.counts.total() for part in parts))
+    homes = []
+    for stream, (size, kept) in enumerate(groups):
+        numbers = tuple(number for number, part in enumerate(parts) if any(part.counts[each] for each in kept))
+        sources = tuple(_keep(parts[number].source, kept, stream, size) for number in numbers)
+        weights = tuple(int(whole * parts[number].share(kept)) for number in numbers)
+        twice = sum(sizes[each][0] for each in kept) / (batch_size * max(sizes[each][1] for each in kept))
+        homes.append(_Home(size, numbers, sources, weights, max(1, min(pool, int(twice)))))
+    return tuple(homes)
+
+
+def _keep(source: Source, kept: Collection[Size], stream: int, size: Size) -> Source:
+    """A source of the crops of the sizes ``kept``, stretched to ``size``; one that is rendered stays as it is."""
+    return _Stretched(source.keep_sizes(kept, stream), size) if isinstance(source, SizedSource) else source
+
+
 def _size_of(sample: Sample) -> Size:
     height, width, _ = sample[0].shape
     return height, width
 
 
-def _sized(source: Source) -> SizedSource:
-    assert isinstance(source, SizedSource)
-    return source
-
-
-def _count_sizes(source: Source) -> Counter[Size]:
-    if isinstance(source, SizedSource):
-        return Counter(source.count_sizes())
-    return Counter(_size_of(source.sample(number)) for number in range(SAMPLED))
-
-
-def _group(sizes: Mapping[Size, tuple[Fraction, Fraction]], batch_size: int) -> list[tuple[Size, tuple[Size, ...]]]:
+def _group(sizes: Mapping[Size, _SizeShare], batch_size: int) -> list[_Group]:
     """Group neighboring sizes, each group with a home among them; return (home, sizes) from narrow to wide.
 
     Among all groupings in which each group has enough crops for its batches, the one that stretches least is chosen by
     dynamic programming: it minimizes the sum over all samples of the squared logarithm of the stretching factor.
 
     Args:
-        sizes: for each size, its share of all samples, and the largest share of one of its crops.
+        sizes: all sizes of crops.
         batch_size: crops per step.
     """
     own = sorted(sizes, key=by_shape)
@@ -321,10 +363,8 @@ def _group(sizes: Mapping[Size, tuple[Fraction, Fraction]], batch_size: int) -> 
     return groups[::-1]
 
 
-def _describe(
-    groups: Sequence[tuple[Size, Collection[Size]]], shares: Mapping[Size, Fraction], known: Sequence[Counter[Size]]
-) -> str:
-    told = [f"{height}x{width} {float(sum(shares[each] for each in kept)):.1%}" for (height, width), kept in groups]
+def _describe(groups: Sequence[_Group], sizes: Mapping[Size, _SizeShare], known: Sequence[Counter[Size]]) -> str:
+    told = [f"{height}x{width} {float(sum(sizes[each][0] for each in kept)):.1%}" for (height, width), kept in groups]
     moved = {each: size for size, kept in groups for each in kept if each != size}
     if not (count := sum(own[each] for own in known for each in moved)):
         return f"batches of one size: {', '.join(told)}"
