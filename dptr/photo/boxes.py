@@ -113,22 +113,14 @@ def read_boxes(path: str) -> Boxes:
         UserError: the file is missing, not UTF-8, or empty; or a line has no valid box, or a coordinate beyond
             ``FARTHEST``.
     """
-    try:
-        text = io.StringIO(read_file(path).decode("utf-8-sig"), newline="")
-        lines = list(csv.reader(text, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; check the path of the boxes") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: no table of boxes ({error}); pass a file of lines separated by tabs") from error
-    columns = ["image", *CORNERS]
-    first_row = 0
+    lines = _read_table(path)
+    columns, first_row = ["image", *CORNERS], 0
     if lines and not {"x1", _OUTLINE}.isdisjoint(lines[0]):
-        columns = [name.removeprefix("#").strip() for name in lines[0]]
-        first_row = 1
+        columns, first_row = [name.removeprefix("#").strip() for name in lines[0]], 1
     has_outlines = _OUTLINE in columns
-    expected = "an outline, as x,y x,y ..., or eight numbers" if has_outlines else "eight numbers"
     if missing := [name for name in ("image", *(() if has_outlines else CORNERS)) if name not in columns]:
         raise UserError(f"{path}: no column {missing[0]!r}; name image and {' '.join(CORNERS)} in the first line")
+    expected = "an outline, as x,y x,y ..., or eight numbers" if has_outlines else "eight numbers"
     rows: dict[tuple[str, int], list[tuple[int, Outline]]] = {}
     for number, cells in enumerate(lines[first_row:], first_row + 1):
         if not cells or (len(cells) == 1 and not cells[0].strip()):
@@ -139,15 +131,8 @@ def read_boxes(path: str) -> Boxes:
             page = int(row.get("page", "1"))
         except (KeyError, ValueError) as error:
             raise UserError(f"{path}: line {number}: no box; write the picture's name and {expected}") from error
-        if not np.isfinite(points).all():
-            raise UserError(f"{path}: line {number}: a corner is no number; write the picture's name and {expected}")
-        if len(points) < 4 or len(points) % 2 or not _has_length(points):
-            raise UserError(
-                f"{path}: line {number}: an outline of {len(points)} points is no strip; write two or more along the "
-                "top of the text, and as many back along its bottom"
-            )
-        if np.abs(points).max() > FARTHEST:
-            raise UserError(f"{path}: line {number}: a corner beyond {FARTHEST:,} pixels; write pixels of the picture")
+        if flaw := _describe_flaw(points, expected):
+            raise UserError(f"{path}: line {number}: {flaw}")
         name = _unescape(row["image"])
         if "\0" in name:
             raise UserError(f"{path}: line {number}: U+0000 in the name of a picture; write the name of a file")
@@ -155,6 +140,17 @@ def read_boxes(path: str) -> Boxes:
     if not rows:
         raise UserError(f"{path}: no boxes in it; write a picture's name and eight numbers a line")
     return Boxes(path, rows)
+
+
+def _read_table(path: str) -> list[list[str]]:
+    """The cells of each line."""
+    try:
+        text = io.StringIO(read_file(path).decode("utf-8-sig"), newline="")
+        return list(csv.reader(text, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; check the path of the boxes") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: no table of boxes ({error}); pass a file of lines separated by tabs") from error
 
 
 def _read_corners(row: Mapping[str, str]) -> Outline:
@@ -165,6 +161,20 @@ def _read_corners(row: Mapping[str, str]) -> Outline:
 def _read_outline(cell: str) -> Outline:
     pairs = [point.split(",") for point in cell.split()]
     return tuple((float(x), float(y)) for x, y in pairs)
+
+
+def _describe_flaw(points: Outline, expected: str) -> str:
+    """Why points are no box, and the remedy; empty if they are one. ``expected`` is what a line should have."""
+    if not np.isfinite(points).all():
+        return f"a corner is no number; write the picture's name and {expected}"
+    if len(points) < 4 or len(points) % 2 or not _has_length(points):
+        return (
+            f"an outline of {len(points)} points is no strip; write two or more along the top of the text, and as many "
+            "back along its bottom"
+        )
+    if np.abs(points).max() > FARTHEST:
+        return f"a corner beyond {FARTHEST:,} pixels; write pixels of the picture"
+    return ""
 
 
 def _has_length(points: Outline) -> bool:
