@@ -127,13 +127,13 @@ def read_boxes(path: str) -> Boxes:
             continue
         row = dict(zip(columns, cells, strict=False))
         try:
+            name = _unescape(row["image"])
             points = _read_outline(row[_OUTLINE]) if row.get(_OUTLINE) else _read_corners(row)
             page = int(row.get("page", "1"))
         except (KeyError, ValueError) as error:
             raise UserError(f"{path}: line {number}: no box; write the picture's name and {expected}") from error
         if flaw := _describe_flaw(points, expected):
             raise UserError(f"{path}: line {number}: {flaw}")
-        name = _unescape(row["image"])
         if "\0" in name:
             raise UserError(f"{path}: line {number}: U+0000 in the name of a picture; write the name of a file")
         rows.setdefault((name, page), []).append((number, points))

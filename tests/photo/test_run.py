@@ -194,6 +194,7 @@ def test_boxes_of_one_picture_under_several_names_are_all_read(tmp_path: Path, m
         ("image\tx1\ty1\nb\t1\t2\n", "no column 'x2'"),
         ("image\toutline\nb\t1,2 3\n", "line 2: no box"),
         ("image\toutline\nb\t\n", "line 2: no box"),
+        ("x1\ty1\tx2\ty2\tx3\ty3\tx4\ty4\timage\n0\t0\t9\t0\t9\t9\t0\t9\n", "line 2: no box"),
         ("image\toutline\nb\t1,2 3,4 5,6 7,8 9,10\n", "line 2: an outline of 5 points"),
         ("image\toutline\nb\t1,1 1,1 1,1 1,9 1,9 1,9\n", "line 2: an outline of 6 points"),
         ("image\toutline\nb\t1,1 2,1 inf,1 1,9 1,9 1,9\n", "line 2: a corner is no number"),
