@@ -182,54 +182,17 @@ def in_batches(
 
 
 def _load_crops(recipe: FinetuneRecipe, charset: Charset, transform: Transform, inspect: Inspect) -> FinetuneCrops:
-    data, encoder, length = recipe.data, recipe.model.encoder, recipe.model.max_length
-    load = partial(
-        load_crops,
-        charset=charset,
-        max_length=length,
-        size=encoder.crop_size,
-        cache=data.cache if len(encoder.crop_size.every) == 1 else "",
-        allow_empty=data.allow_empty,
-    )
+    data, seed = recipe.data, recipe.run.seed
+    if not data.train:
+        return _load_rendered(recipe, charset)
     rendered: Source | None = None
     notes: list[str] = []
     if data.rendered:
-        rendered, make_validation, notes = rendered_words(
-            recipe.corpus, recipe.render, encoder, charset, length, recipe.run.seed, data.pack, data
-        )
-        if not data.train:
-            validation = load(data.validation) if data.validation else draw(make_validation(), RENDERED_VALIDATION)
-            return FinetuneCrops(rendered, validation, notes + validation.drops.lines(), 0.0)
-    streams = open_streams(recipe, charset)
-    listed = [path for number, path in enumerate(data.train) if number not in streams]
-    notes += describe_roots(data)
-    sets: list[LabeledCrops] = []  # in memory: one with all sets that are no shards, or none
-    held_out: list[LabeledCrops] = []
-    if listed:
-        crops = load(listed)
-        notes += [f"labeled crops: {len(crops)} of {', '.join(listed)}", *crops.drops.lines()]
-        if not data.validation:
-            crops, part = split(crops, data.validation_share, data.validation_split)
-            held_out.append(part)
-        sets.append(crops)
-    for number, stream in streams.items():
-        notes += [f"labeled crops: {len(stream)} of {data.train[number]}, streamed", *drops_of(stream).lines()]
-        if not data.validation:
-            part, total = held_out_crops(stream)
-            held_out.append(part)
-            notes += [f"{len(part)} of {total} that are held out validate"] if len(part) < total else []
-    if data.validation:
-        validation = load(data.validation)
-        notes += validation.drops.lines()
-    else:
-        validation = held_out[0] if len(held_out) == 1 else join_crops(held_out, encoder.crop_size)
-        if not len(validation):
-            raise UserError(
-                f"data.validation_share = {data.validation_share}: none of these crops is held out; raise it, or pass "
-                "data.validation"
-            )
+        rendered, _, notes = _render(recipe, charset)
+    sets, streams, validation, messages = _load_labeled(recipe, charset)
+    notes += messages
     if data.max_crops:  # not with streams
-        order = np.random.Generator(np.random.Philox(key=[recipe.run.seed, 1])).permutation(len(sets[0]))
+        order = np.random.Generator(np.random.Philox(key=[seed, 1])).permutation(len(sets[0]))
         sets[0] = sets[0].choose(order[: data.max_crops])
     count = sum(len(crops) for crops in sets) + sum(len(stream) for stream in streams.values())
     notes.append(
@@ -242,11 +205,69 @@ def _load_crops(recipe: FinetuneRecipe, charset: Charset, transform: Transform, 
     if sets:
         sets[0], messages = transform(sets[0])
         notes += messages
-    labeled, messages = mix_sets(sets, streams, data, recipe.run.seed)
+    labeled, messages = mix_sets(sets, streams, data, seed)
     notes += messages
     epoch = count / (1 - data.rendered) if data.rendered < 1 else 0.0
     source = labeled if rendered is None else Mixture(labeled, rendered, data.rendered)
     return FinetuneCrops(source, validation, notes, epoch, " and ".join(digests))
+
+
+def _load_rendered(recipe: FinetuneRecipe, charset: Charset) -> FinetuneCrops:
+    """Rendered words alone to train on."""
+    source, make_validation, notes = _render(recipe, charset)
+    if recipe.data.validation:
+        validation = _load(recipe.data.validation, recipe, charset)
+    else:
+        validation = draw(make_validation(), RENDERED_VALIDATION)
+    return FinetuneCrops(source, validation, notes + validation.drops.lines(), 0.0)
+
+
+def _render(recipe: FinetuneRecipe, charset: Charset) -> tuple[Source, Callable[[], RenderedWords], list[str]]:
+    data, model = recipe.data, recipe.model
+    return rendered_words(
+        recipe.corpus, recipe.render, model.encoder, charset, model.max_length, recipe.run.seed, data.pack, data
+    )
+
+
+def _load(paths: Sequence[str], recipe: FinetuneRecipe, charset: Charset) -> LabeledCrops:
+    data, size = recipe.data, recipe.model.encoder.crop_size
+    cache = data.cache if len(size.every) == 1 else ""
+    return load_crops(paths, charset, recipe.model.max_length, size, cache, data.allow_empty)
+
+
+def _load_labeled(
+    recipe: FinetuneRecipe, charset: Charset
+) -> tuple[list[LabeledCrops], dict[int, StreamedCrops], LabeledCrops, list[str]]:
+    """Labeled crops to train on, in memory and streamed as ``mix_sets`` takes them, those to validate on, and notes."""
+    data = recipe.data
+    streams = open_streams(recipe, charset)
+    listed = [path for number, path in enumerate(data.train) if number not in streams]
+    notes = describe_roots(data)
+    sets: list[LabeledCrops] = []
+    held_out: list[LabeledCrops] = []
+    if listed:
+        crops = _load(listed, recipe, charset)
+        notes += [f"labeled crops: {len(crops)} of {', '.join(listed)}", *crops.drops.lines()]
+        if not data.validation:
+            crops, part = split(crops, data.validation_share, data.validation_split)
+            held_out.append(part)
+        sets.append(crops)
+    for number, stream in streams.items():
+        notes += [f"labeled crops: {len(stream)} of {data.train[number]}, streamed", *drops_of(stream).lines()]
+        if not data.validation:
+            part, total = held_out_crops(stream)
+            held_out.append(part)
+            notes += [f"{len(part)} of {total} that are held out validate"] if len(part) < total else []
+    if data.validation:
+        validation = _load(data.validation, recipe, charset)
+        return sets, streams, validation, notes + validation.drops.lines()
+    validation = held_out[0] if len(held_out) == 1 else join_crops(held_out, recipe.model.encoder.crop_size)
+    if not len(validation):
+        raise UserError(
+            f"data.validation_share = {data.validation_share}: none of these crops is held out; raise it, or pass "
+            "data.validation"
+        )
+    return sets, streams, validation, notes
 
 
 def open_streams(recipe: FinetuneRecipe, charset: Charset) -> dict[int, StreamedCrops]:
