@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 
 from dptr.config.base import Config
+from dptr.config.data import InitConfig
 from dptr.config.model import (
     ClipDualConfig,
     ClipVisionConfig,
@@ -23,7 +24,7 @@ from dptr.config.model import (
 from dptr.config.train import AdaptRecipe, AlignRecipe, FinetuneRecipe, PretrainRecipe, RunConfig, SynthRecipe
 from dptr.data.labeled import open_labeled
 from dptr.dual.base import DualEncoder, load_dual
-from dptr.dual.glyph.model import load_glyph
+from dptr.dual.glyph.model import GlyphDual, load_glyph
 from dptr.models.checkpoint import Checkpoint, build_loaded, open_checkpoint
 from dptr.models.encoders.ppocr_weights import find_installed_head
 from dptr.models.recognizer import build_decoder, build_recognizer
@@ -56,21 +57,8 @@ def resolve_align(recipe: AlignRecipe) -> Resolved[AlignRecipe, AlignParts]:
             without co-training, or one of another width, charset, or ``max_length``; see ``load_glyph``,
             ``open_checkpoint``.
     """
-    init, co_training = recipe.init, recipe.co_training
-    _refuse_epochs(recipe.run, "rendered words have no end")
-    if recipe.run.gradient_accumulation_steps > 1:
-        raise UserError(
-            f"run.gradient_accumulation_steps = {recipe.run.gradient_accumulation_steps}: this command takes batches "
-            "whole; set it to 1"
-        )
-    losses = ("spell", "ctc", "cosine", "columns", "attention", "counting")
-    if not has_co_training(co_training) and not any(getattr(recipe, name) for name in losses):
-        raise UserError(f"{', '.join(losses)} are all 0: nothing would be trained; raise one of them")
-    if init.decoder and not has_co_training(co_training):
-        raise UserError(
-            f"init.decoder = '{init.decoder}': alignment trains no decoder without co-training; set co_training.text "
-            "or co_training.images above 0, or leave init.decoder out"
-        )
+    _refuse_align(recipe)
+    init = recipe.init
     glyph = load_glyph(GlyphDualConfig(model=init.glyph)) if init.glyph else None
     own_charset = glyph is None or "charset" in recipe.glyph.model_fields_set
     if glyph is not None:
@@ -83,23 +71,49 @@ def resolve_align(recipe: AlignRecipe) -> Resolved[AlignRecipe, AlignParts]:
         )
     charset = resolve_charset(recipe.glyph.charset) if own_charset else glyph.charset  # type: ignore[union-attr]
     decoder = open_checkpoint(init.decoder) if init.decoder else None
-    explicit = explicit_settings(co_training).get("decoder", {})
-    base = decoder.config.decoder.model_dump() if decoder else DecoderModelConfig().decoder.model_dump()
-    if explicit.get("dim", recipe.glyph.dim) != recipe.glyph.dim:
-        raise UserError(
-            f"co_training.decoder.dim = {explicit['dim']}, glyph.dim = {recipe.glyph.dim}: the decoder attends to the "
-            "glyph encoder's slots; leave co_training.decoder.dim out"
-        )
-    if decoder is not None:
-        _check_initial_decoder(decoder, recipe, charset)
-    decoder_config = DecoderConfig.model_validate(
-        overlay_part(DecoderConfig, base, {**explicit, "dim": recipe.glyph.dim})
-    )
-    _refuse_direction(decoder_config, "co_training.decoder")
+    decoder_config = _merge_co_trained_decoder(recipe, charset, decoder)
     corpus = in_language(recipe.corpus, charset)
-    co_training = co_training.model_copy(update={"decoder": decoder_config})
+    co_training = recipe.co_training.model_copy(update={"decoder": decoder_config})
     recipe = recipe.model_copy(update={"corpus": corpus, "co_training": co_training})
     return Resolved(recipe, charset, AlignParts(glyph, decoder))
+
+
+def _refuse_align(recipe: AlignRecipe) -> None:
+    """What can be refused before any model is opened."""
+    init, run = recipe.init, recipe.run
+    _refuse_epochs(run, "rendered words have no end")
+    if run.gradient_accumulation_steps > 1:
+        raise UserError(
+            f"run.gradient_accumulation_steps = {run.gradient_accumulation_steps}: this command takes batches "
+            "whole; set it to 1"
+        )
+    co_trained = has_co_training(recipe.co_training)
+    losses = ("spell", "ctc", "cosine", "columns", "attention", "counting")
+    if not co_trained and not any(getattr(recipe, name) for name in losses):
+        raise UserError(f"{', '.join(losses)} are all 0: nothing would be trained; raise one of them")
+    if init.decoder and not co_trained:
+        raise UserError(
+            f"init.decoder = '{init.decoder}': alignment trains no decoder without co-training; set co_training.text "
+            "or co_training.images above 0, or leave init.decoder out"
+        )
+
+
+def _merge_co_trained_decoder(recipe: AlignRecipe, charset: Charset, initial: Checkpoint | None) -> DecoderConfig:
+    """Settings from the recipe, the initial decoder, and the defaults, as wide as the glyph encoder."""
+    dim = recipe.glyph.dim
+    explicit = explicit_settings(recipe.co_training).get("decoder", {})
+    if explicit.get("dim", dim) != dim:
+        raise UserError(
+            f"co_training.decoder.dim = {explicit['dim']}, glyph.dim = {dim}: the decoder attends to the "
+            "glyph encoder's slots; leave co_training.decoder.dim out"
+        )
+    if initial is not None:
+        _check_initial_decoder(initial, recipe, charset)
+    base = initial.config.decoder if initial is not None else DecoderModelConfig().decoder
+    merged = overlay_part(DecoderConfig, base.model_dump(), {**explicit, "dim": dim})
+    decoder = DecoderConfig.model_validate(merged)
+    _refuse_direction(decoder, "co_training.decoder")
+    return decoder
 
 
 def _refuse_direction(decoder: DecoderConfig, name: str) -> None:
@@ -198,7 +212,29 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
     """
     _refuse_run(recipe.run)
     _refuse_data(recipe)
-    init, opened = recipe.init, Opener()
+    opened = Opener()
+    start, decoder, glyph = _open_init(recipe.init, opened)
+    origin = start or decoder
+    model, encoder, head = open_encoder(merge_model(recipe, origin, glyph), recipe)
+    own_charset = origin is None or "charset" in recipe.model.model_fields_set
+    charset = resolve_charset(model.charset) if own_charset else origin.charset  # type: ignore[union-attr]
+    _refuse_model(recipe, model)
+    with torch.device("meta"):  # no weights: do the parts fit?
+        build_recognizer(model, len(charset))
+    if recipe.data.extend_charset:
+        sets = [open_labeled(path) for path in recipe.data.train]
+        labels = (labeled.label(index) for labeled in sets for index in range(len(labeled)))
+        charset = extend_charset(charset, labels, recipe.data.extend_charset)
+    if start is not None and model.encoder.kind == "ppocr" and {*charset.characters} - {*start.charset.characters}:
+        head = find_installed_head()
+    taught_by = opened(recipe.distillation.model)
+    teacher = open_teacher(recipe.distillation, taught_by, model, charset) if taught_by else None
+    recipe = recipe.model_copy(update={"model": model, "corpus": in_language(recipe.corpus, charset)})
+    return Resolved(recipe, charset, FinetuneParts(start, decoder, glyph, encoder, head, teacher))
+
+
+def _open_init(init: InitConfig, opened: Opener) -> tuple[Checkpoint | None, Checkpoint | None, GlyphDual | None]:
+    """The whole recognizer, the checkpoint of the decoder, and the glyph encoder that ``init`` names."""
     if init.model and (init.decoder or init.glyph):
         raise UserError(
             f"init.model = '{init.model}' together with init.decoder or init.glyph; a whole model leaves no part to "
@@ -213,34 +249,7 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
             f"init.encoder = '{init.encoder}' together with init.model or init.glyph: each brings an image encoder; "
             "set one or the other"
         )
-    origin = start or decoder
-    model, encoder, head = open_encoder(merge_model(recipe, origin, glyph), recipe)
-    own_charset = origin is None or "charset" in recipe.model.model_fields_set
-    charset = resolve_charset(model.charset) if own_charset else origin.charset  # type: ignore[union-attr]
-    listed = [path for path in (*recipe.data.train, *recipe.data.validation) if not is_shards(path)]
-    if recipe.data.cache and listed and len(model.encoder.crop_size.every) > 1:
-        raise UserError(
-            f"data.cache = '{recipe.data.cache}' holds crops of one size, the encoder reads {model.encoder.crop_size}; "
-            "leave data.cache out, or set model.encoder.max_width=0 and model.encoder.sizes=[]"
-        )
-    _refuse_frozen(recipe, model)
-    if recipe.counting and not (model.fmu.queries and model.fmu.count):
-        raise UserError(
-            f"counting = {recipe.counting:g}: the FMU of this model counts no characters; set counting=0, or "
-            "model.fmu.count=true and model.fmu.queries"
-        )
-    with torch.device("meta"):  # no weights: do the parts fit?
-        build_recognizer(model, len(charset))
-    if recipe.data.extend_charset:
-        sets = [open_labeled(path) for path in recipe.data.train]
-        labels = (labeled.label(index) for labeled in sets for index in range(len(labeled)))
-        charset = extend_charset(charset, labels, recipe.data.extend_charset)
-    if start is not None and model.encoder.kind == "ppocr" and {*charset.characters} - {*start.charset.characters}:
-        head = find_installed_head()
-    taught_by = opened(recipe.distillation.model)
-    teacher = open_teacher(recipe.distillation, taught_by, model, charset) if taught_by else None
-    recipe = recipe.model_copy(update={"model": model, "corpus": in_language(recipe.corpus, charset)})
-    return Resolved(recipe, charset, FinetuneParts(start, decoder, glyph, encoder, head, teacher))
+    return start, decoder, glyph
 
 
 def resolve_adapt(recipe: AdaptRecipe) -> Resolved[AdaptRecipe, AdaptParts]:
@@ -289,6 +298,23 @@ def _refuse_data(recipe: FinetuneRecipe) -> None:
     if data.train and not data.validation and not data.validation_share:
         raise UserError(
             "data.validation_share = 0 and no data.validation: nothing to validate on; raise it, or pass a data set"
+        )
+
+
+def _refuse_model(recipe: FinetuneRecipe, model: ModelConfig) -> None:
+    """Settings of training that ``model`` does not support."""
+    data = recipe.data
+    listed = [path for path in (*data.train, *data.validation) if not is_shards(path)]
+    if data.cache and listed and len(model.encoder.crop_size.every) > 1:
+        raise UserError(
+            f"data.cache = '{data.cache}' holds crops of one size, the encoder reads {model.encoder.crop_size}; "
+            "leave data.cache out, or set model.encoder.max_width=0 and model.encoder.sizes=[]"
+        )
+    _refuse_frozen(recipe, model)
+    if recipe.counting and not (model.fmu.queries and model.fmu.count):
+        raise UserError(
+            f"counting = {recipe.counting:g}: the FMU of this model counts no characters; set counting=0, or "
+            "model.fmu.count=true and model.fmu.queries"
         )
 
 
