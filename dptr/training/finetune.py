@@ -26,7 +26,7 @@ from dptr.evaluation.accuracy import Recognize, Team, score_crops
 from dptr.evaluation.calibration import calibrate
 from dptr.evaluation.metrics import confidence_protocol, validation_protocol
 from dptr.inference.torch_backend import crop_probabilities, crop_probabilities_and_paths
-from dptr.models.checkpoint import CHECKPOINT_FILES, digest_tensors, save_checkpoint
+from dptr.models.checkpoint import CHECKPOINT_FILES, Checkpoint, digest_tensors, save_checkpoint
 from dptr.models.decoders.ctc import TokenCTC
 from dptr.models.fmu import counting_loss
 from dptr.models.recognizer import Recognizer, build_recognizer
@@ -128,7 +128,8 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
             ``Trainer``.
     """
     resolved = resolve_finetune(recipe)
-    recipe, charset, teacher = resolved.recipe, resolved.charset, resolved.parts.teacher
+    recipe, charset = resolved.recipe, resolved.charset
+    start, teacher = resolved.parts.model, resolved.parts.teacher
     check_out(out, recipe, resume)
     accelerator = make_accelerator(recipe.run)
     with torch.random.fork_rng(devices=[]):
@@ -138,16 +139,9 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     if teacher is not None:
         teacher.model.to(accelerator.device)
         origins.append(f"learns from {recipe.distillation.model} too")
-    dual = resolved.parts.dual
     can_read = bool(recipe.init.model) or (resolved.parts.head is not None and isinstance(model.decoder, TokenCTC))
-    data: dict[str, str] = {}
-    start = resolved.parts.model
     is_open = is_direction_open(recipe, start.charset if start else None, charset)
-    if has_run(out):  # it chose the direction when it began
-        decoder = read_json(out / RECIPE, "recipe of the run")["model"]["decoder"]
-        recipe = set_direction(recipe, decoder.get("direction", ""))
-    elif is_open and not recipe.model.decoder.visual:
-        recipe = set_direction(recipe, "rtl")
+    recipe = _begin_direction(recipe, is_open, out)
 
     def choose_direction(crops: LabeledCrops) -> list[str]:
         nonlocal recipe
@@ -164,32 +158,52 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         return crops, [*lines, *NarrowCrops.of_model(model, recipe.model.encoder.crop_size.width).describe(crops)]
 
     crops = load_finetune_crops(recipe, charset, orient, choose_direction)
-    if crops.digest:
-        data["training"] = crops.digest
     run, step_notes = count_steps(recipe.run, crops.epoch, out)
     recipe = recipe.model_copy(update={"run": run})
-    source, validation, notes = crops.source, crops.validation, crops.notes + step_notes
-    data["validation"] = validation.digest()
     others, other_notes = load_others(recipe, charset)
     parts = [(model.encoder, recipe.encoder_lr_scale), (model.decoder, recipe.decoder_lr_scale)]
     if model.fmu is not None:
         parts.append((model.fmu, recipe.fmu_lr_scale))
-    task = FinetuneTask(recipe, out.name, charset, model, teacher, parts, source, validation, others, dual, accelerator)
-    task.data = data
-    if start is not None and others:  # interpolations with it are candidates
-        task.origins = {**task.origins, "recognizer (init.model)": digest_tensors(start.tensors)}
-    if teacher is not None:
-        digest = digest_tensors(teacher.model.state_dict())
-        task.origins = {**task.origins, "recognizer (distillation.model)": digest}
-    trainer = Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, [*origins, *notes, *other_notes])
+    task = FinetuneTask(
+        recipe, out.name, charset, model, teacher, parts, crops.source, crops.validation, others, resolved.parts.dual,
+        accelerator,
+    )  # fmt: skip
+    training = {"training": crops.digest} if crops.digest else {}
+    task.data = {**training, "validation": crops.validation.digest()}
+    kept = start if others else None  # interpolations with it are candidates
+    task.origins = {**task.origins, **_digest_recognizers(kept, teacher)}
+    notes = [*origins, *crops.notes, *step_notes, *other_notes]
+    trainer = Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, notes)
     trainer.run()
     for line in task.narrow.summary():
         trainer.log.say(line)
     if others:
-        before, after = (task.other_scores(scores[""]) for scores in (trainer.progress.baseline, trainer.progress.best))
-        trainer.log.say(describe_forgetting(before, after))
-        _report_unlimited(trainer, task, before, out)
+        _report_forgetting(trainer, task, out)
     return out / "model"
+
+
+def _begin_direction(recipe: FinetuneRecipe, is_open: bool, out: Path) -> FinetuneRecipe:
+    """The recipe with the direction that training begins with if it chooses one; a resumed run keeps its own."""
+    if has_run(out):
+        decoder = read_json(out / RECIPE, "recipe of the run")["model"]["decoder"]
+        return set_direction(recipe, decoder.get("direction", ""))
+    return set_direction(recipe, "rtl") if is_open and not recipe.model.decoder.visual else recipe
+
+
+def _digest_recognizers(start: Checkpoint | None, teacher: Teacher | None) -> dict[str, str]:
+    """Digests of the recognizers that stay in use during training, by role."""
+    digests = {}
+    if start is not None:
+        digests["recognizer (init.model)"] = digest_tensors(start.tensors)
+    if teacher is not None:
+        digests["recognizer (distillation.model)"] = digest_tensors(teacher.model.state_dict())
+    return digests
+
+
+def _report_forgetting(trainer: Trainer, task: FinetuneTask, out: Path) -> None:
+    before, after = (task.other_scores(scores[""]) for scores in (trainer.progress.baseline, trainer.progress.best))
+    trainer.log.say(describe_forgetting(before, after))
+    _report_unlimited(trainer, task, before, out)
 
 
 def _report_unlimited(trainer: Trainer, task: FinetuneTask, before: Scores, out: Path) -> None:
