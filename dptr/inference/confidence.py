@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 
 from dptr.utils.errors import UserError
 
@@ -123,32 +123,16 @@ class WordConfidence:
             words: the classes of the characters of each word.
         """
         groups = self._groups if self.counted_as else np.append(_END, np.arange(1, paths.shape[2]) + _UNCOUNTED)
-        read = [own[own > _UNCOUNTED] for own in (groups[np.asarray(word, np.int64)] for word in words)]
-        lengths = np.array([len(own) for own in read], np.int64)
-        labels = np.zeros((len(words), lengths.max(initial=0)), np.int64)
-        labels[np.arange(labels.shape[1]) < lengths[:, None]] = np.concatenate([*read, np.empty(0, np.int64)])
         members = self._members if self.counted_as else np.append([0, 0], np.arange(1, paths.shape[2]))[:, None]
+        read = (groups[np.asarray(word, np.int64)] for word in words)
+        labels, lengths = _pad([own[own > _UNCOUNTED] for own in read])
         classes = members[labels]
         classes = classes[..., : max(1, int((classes > 0).sum(-1).max(initial=0)))]
-        rows = np.arange(len(words))
-        shown = np.ascontiguousarray(np.moveaxis(paths[rows[:, None, None], :, classes], -1, 0), np.float64)
+        rows = np.arange(len(words))[:, None, None]
+        shown = np.ascontiguousarray(np.moveaxis(paths[rows, :, classes], -1, 0), np.float64)
         shown *= classes > 0
-        blank = paths[..., groups <= _UNCOUNTED].sum(-1, dtype=np.float64).T[..., None]
-        twice = np.nonzero((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] > 0))
-        again, before = (twice[0], twice[1] + 1), twice
-        spelled = np.zeros(classes.shape)  # forward variables of paths that end in a label, by label and character
-        done = np.zeros((len(words), labels.shape[1] + 1))  # of paths that end in a blank, by number of labels before
-        done[:, 0] = 1.0
-        sums = np.zeros_like(done)
-        for place in range(paths.shape[1]):
-            done += sums
-            arrived = spelled + done[:, :-1, None]
-            arrived[again] -= spelled[before]  # a repeat of the same character is not a second letter
-            spelled = np.maximum(arrived, 0.0, out=arrived) if len(twice[0]) else arrived
-            spelled *= shown[place]
-            done *= blank[place]
-            spelled.sum(-1, out=sums[:, 1:])
-        return np.minimum(done[rows, lengths] + sums[rows, lengths], 1.0)
+        blank = paths[..., groups <= _UNCOUNTED].sum(-1, dtype=np.float64).T
+        return np.minimum(_sum_paths(labels, lengths, shown, blank), 1.0)
 
     def scale(self, probability: float, characters: int) -> float:
         """The confidence, 0 to 1, from p and the word's number of characters."""
@@ -169,3 +153,42 @@ class WordConfidence:
         characters = np.array(list(self.counted_as))
         numbers = np.unique(characters, return_inverse=True)[1] + _UNCOUNTED + 1
         return np.concatenate([[_END], np.where(characters == UNCOUNTED, _UNCOUNTED, numbers)])
+
+
+def _pad(labels: Sequence[Int64[np.ndarray, " length"]]) -> tuple[Int64[np.ndarray, "n l"], Int64[np.ndarray, " n"]]:
+    """Labels in rows, padded with 0, and their lengths."""
+    lengths = np.array([len(own) for own in labels], np.int64)
+    padded = np.zeros((len(labels), lengths.max(initial=0)), np.int64)
+    padded[np.arange(padded.shape[1]) < lengths[:, None]] = np.concatenate([*labels, np.empty(0, np.int64)])
+    return padded, lengths
+
+
+def _sum_paths(
+    labels: Int64[np.ndarray, "n l"],
+    lengths: Int64[np.ndarray, " n"],
+    shown: Float64[np.ndarray, "t n l members"],
+    blank: Float64[np.ndarray, "t n"],
+) -> Float64[np.ndarray, " n"]:
+    """The sum over all paths of t positions that spell the labels, by the forward variables of CTC.
+
+    Args:
+        labels: groups of characters, 0 after the last; equal ones have equal ``shown``.
+        shown: the probability of each member of a label's group; 0 where it has fewer.
+        blank: the probability of a blank.
+    """
+    twice = np.nonzero((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] > 0))
+    again, before = (twice[0], twice[1] + 1), twice
+    spelled = np.zeros(shown.shape[1:])  # forward variables of paths that end in a label, by label and character
+    done = np.zeros((len(labels), labels.shape[1] + 1))  # of paths that end in a blank, by number of labels before
+    done[:, 0] = 1.0
+    sums = np.zeros_like(done)
+    for shown_here, blank_here in zip(shown, blank, strict=True):
+        done += sums
+        arrived = spelled + done[:, :-1, None]
+        arrived[again] -= spelled[before]  # a repeat of the same character is not a second letter
+        spelled = np.maximum(arrived, 0.0, out=arrived) if len(twice[0]) else arrived
+        spelled *= shown_here
+        done *= blank_here[:, None]
+        spelled.sum(-1, out=sums[:, 1:])
+    rows = np.arange(len(labels))
+    return done[rows, lengths] + sums[rows, lengths]
