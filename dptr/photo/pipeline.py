@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from threading import Event, Thread, get_ident
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -40,6 +40,30 @@ class _Failure:
 
 class _End:
     """The last entry of a queue."""
+
+
+@dataclass(frozen=True)
+class _Queues(Generic[Item, Found, Outcome]):
+    """What the threads hand to each other.
+
+    Attributes:
+        items: to search.
+        groups: search results to read.
+        outcomes: to yield.
+        ends: has an entry for each thread that has ended.
+        abandoned: is set if nobody waits for the outcomes any more.
+    """
+
+    items: SimpleQueue[Item | _End] = field(default_factory=SimpleQueue)
+    groups: SimpleQueue[tuple[Found, ...] | _Failure | _End] = field(default_factory=SimpleQueue)
+    outcomes: SimpleQueue[Outcome | _Failure] = field(default_factory=SimpleQueue)
+    ends: SimpleQueue[None] = field(default_factory=SimpleQueue)
+    abandoned: Event = field(default_factory=Event)
+
+    def check(self) -> None:
+        """See ``Check``."""
+        if self.abandoned.is_set():
+            raise Abandoned
 
 
 def run_pipeline(
@@ -68,60 +92,17 @@ def run_pipeline(
         most_items, most_weight: limits on the items that were taken but have no outcome yet; once either is reached, no
             further item is taken.
     """
-    item_queue: SimpleQueue[Item | _End] = SimpleQueue()
-    group_queue: SimpleQueue[tuple[Found, ...] | _Failure | _End] = SimpleQueue()
-    outcome_queue: SimpleQueue[Outcome | _Failure] = SimpleQueue()
-    end_queue: SimpleQueue[None] = SimpleQueue()
-    abandoned = Event()
-
-    def check() -> None:
-        if abandoned.is_set():
-            raise Abandoned
-
-    def find_all() -> None:
-        group: list[Found] = []
-        while not isinstance(item := item_queue.get(), _End) and not abandoned.is_set():
-            try:
-                group.append(find(item))
-                is_full = is_enough(group)
-            except BaseException as error:  # raised when its outcome is due
-                group_queue.put(tuple(group))
-                group_queue.put(_Failure(error))
-                group.clear()
-            else:
-                if is_full:
-                    group_queue.put(tuple(group))
-                    group.clear()
-            del item
-        group_queue.put(tuple(group))
-        group_queue.put(_End())
-        end_queue.put(None)
-
-    def read_all() -> None:
-        while not isinstance(group := group_queue.get(), _End):
-            if isinstance(group, _Failure):
-                outcome_queue.put(group)
-            elif not abandoned.is_set():
-                read_group(group)
-            del group
-        end_queue.put(None)
-
-    def read_group(group: tuple[Found, ...]) -> None:
-        try:
-            for outcome in read(group, check):
-                outcome_queue.put(outcome)
-        except BaseException as error:  # raised when the outcome is due
-            outcome_queue.put(_Failure(error))
-
+    queues: _Queues[Item, Found, Outcome] = _Queues()
+    finder = Thread(target=_find_all, args=(queues, find, is_enough), name="dptr-find")
+    reader = Thread(target=_read_all, args=(queues, read), name="dptr-read")
     pending_weights: deque[int] = deque()  # of the items without an outcome
     source, has_more, source_error = iter(items), True, None
     consumer = get_ident()
-    threads: list[Thread] = []
+    started: list[Thread] = []
     try:
-        for name, work in (("dptr-find", find_all), ("dptr-read", read_all)):
-            thread = Thread(target=work, name=name)
+        for thread in (finder, reader):
             thread.start()
-            threads.append(thread)
+            started.append(thread)
         while has_more or pending_weights:
             consumer = get_ident()
             has_room = has_more and len(pending_weights) < most_items and sum(pending_weights) < most_weight
@@ -134,12 +115,12 @@ def run_pipeline(
                     has_more, source_error = False, error
                 else:
                     pending_weights.append(weigh(item))
-                    item_queue.put(item)
+                    queues.items.put(item)
                     del item
                 if not has_more:
-                    item_queue.put(_End())
-            if pending_weights and not (has_room and has_more and outcome_queue.empty()):
-                outcome = outcome_queue.get()
+                    queues.items.put(_End())
+            if pending_weights and not (has_room and has_more and queues.outcomes.empty()):
+                outcome = queues.outcomes.get()
                 pending_weights.popleft()
                 if isinstance(outcome, _Failure):
                     raise outcome.error
@@ -147,8 +128,54 @@ def run_pipeline(
         if source_error is not None:
             raise source_error
     finally:
-        abandoned.set()
-        item_queue.put(_End())
+        queues.abandoned.set()
+        queues.items.put(_End())
         if consumer == get_ident():
-            for _ in threads:
-                end_queue.get()
+            for _ in started:
+                queues.ends.get()
+
+
+def _find_all(
+    queues: _Queues[Item, Found, Outcome], find: Callable[[Item], Found], is_enough: Callable[[Sequence[Found]], bool]
+) -> None:
+    group: list[Found] = []
+    while not isinstance(item := queues.items.get(), _End) and not queues.abandoned.is_set():
+        try:
+            group.append(find(item))
+            is_full = is_enough(group)
+        except BaseException as error:  # raised when its outcome is due
+            queues.groups.put(tuple(group))
+            queues.groups.put(_Failure(error))
+            group.clear()
+        else:
+            if is_full:
+                queues.groups.put(tuple(group))
+                group.clear()
+        del item
+    queues.groups.put(tuple(group))
+    queues.groups.put(_End())
+    queues.ends.put(None)
+
+
+def _read_all(
+    queues: _Queues[Item, Found, Outcome], read: Callable[[Sequence[Found], Check], Iterable[Outcome]]
+) -> None:
+    while not isinstance(group := queues.groups.get(), _End):
+        if isinstance(group, _Failure):
+            queues.outcomes.put(group)
+        elif not queues.abandoned.is_set():
+            _read_group(queues, read, group)
+        del group
+    queues.ends.put(None)
+
+
+def _read_group(
+    queues: _Queues[Item, Found, Outcome],
+    read: Callable[[Sequence[Found], Check], Iterable[Outcome]],
+    group: tuple[Found, ...],
+) -> None:
+    try:
+        for outcome in read(group, queues.check):
+            queues.outcomes.put(outcome)
+    except BaseException as error:  # raised when the outcome is due
+        queues.outcomes.put(_Failure(error))
