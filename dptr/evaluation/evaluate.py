@@ -20,7 +20,7 @@ from dptr.data.crops import UNREADABLE
 from dptr.data.labeled import LabeledDataset, open_labeled, parts_of
 from dptr.data.report import DropReport
 from dptr.evaluation import metrics
-from dptr.evaluation.accuracy import compare, read_batches
+from dptr.evaluation.accuracy import Comparison, compare, read_batches
 from dptr.inference.prediction import Prediction
 from dptr.text.charset import EMPTY, normalize_label
 from dptr.utils.errors import UserError
@@ -242,48 +242,53 @@ def _score(
     fold: Callable[[str], str],
     allow_empty: bool,
 ) -> None:
-    pairs, confidences, runaway = [], [], 0
+    counted: list[Comparison[Prediction]] = []
     dropped: dict[str, int] = {}
     first = all(result.data != read.data for result in report.results)
-    for comparison in compare(read.readings, labels, fold):
-        index, word, prediction, truth = (
-            comparison.index, comparison.reading, comparison.prediction, comparison.truth,
-        )  # fmt: skip
-        label, key = labels[index], read.dataset.key(index)
+    for each in compare(read.readings, labels, fold):
+        label = labels[each.index]
         blank = not normalize_label(label)
-        if not truth and not (blank and allow_empty):
-            reason = EMPTY if blank else EMPTY_UNDER_PROTOCOL
-            dropped[reason] = dropped.get(reason, 0) + 1
-            if first or not blank:  # list an empty label only once, not for each protocol
-                named = reason if blank else f"{reason} {protocol}"
-                report.drops.add(named, f"{read.data}/{key}", repr(label))
+        if each.truth or (blank and allow_empty):
+            counted.append(each)
             continue
-        pairs.append((prediction, truth))
-        confidences.append(word.confidence)
-        runaway += word.runaway
-        if not comparison.correct:
-            report.errors.append(
-                Misread(read.data, protocol, index, key, truth, prediction, label, word.text, word.confidence)
-            )
-    correct = [prediction == truth for prediction, truth in pairs]
+        reason = EMPTY if blank else EMPTY_UNDER_PROTOCOL
+        dropped[reason] = dropped.get(reason, 0) + 1
+        if first or not blank:  # list an empty label only once, not for each protocol
+            named = reason if blank else f"{reason} {protocol}"
+            report.drops.add(named, f"{read.data}/{read.dataset.key(each.index)}", repr(label))
+    report.errors.extend(
+        Misread(
+            read.data, protocol, each.index, read.dataset.key(each.index), each.truth, each.prediction,
+            labels[each.index], each.reading.text, each.reading.confidence,
+        )
+        for each in counted
+        if not each.correct
+    )  # fmt: skip
+    report.results.append(_summarize(read, protocol, counted, dropped))
+
+
+def _summarize(
+    read: _DatasetReadings, protocol: str, counted: Sequence[Comparison[Prediction]], dropped: dict[str, int]
+) -> Result:
+    pairs = [(each.prediction, each.truth) for each in counted]
+    confidences = [each.reading.confidence for each in counted]
+    correct = [each.correct for each in counted]
     threshold = metrics.confidence_threshold(confidences, correct) if pairs else None
     unreadable = {UNREADABLE: len(read.unreadable)} if read.unreadable else {}
-    report.results.append(
-        Result(
-            data=read.data,
-            protocol=protocol,
-            n=len(pairs),
-            correct=sum(correct),
-            word_accuracy=metrics.word_accuracy(pairs) if pairs else None,
-            one_minus_ned=metrics.one_minus_ned(pairs) if pairs else None,
-            cer=metrics.cer(pairs) if any(truth for _, truth in pairs) else None,
-            calibration_error=metrics.expected_calibration_error(confidences, correct) if pairs else None,
-            sure_from=threshold[0] if threshold else None,
-            sure_share=threshold[1] if threshold else None,
-            runaway=runaway,
-            dropped=unreadable | dropped,
-            images_per_second=read.images_per_second,
-        )
+    return Result(
+        data=read.data,
+        protocol=protocol,
+        n=len(pairs),
+        correct=sum(correct),
+        word_accuracy=metrics.word_accuracy(pairs) if pairs else None,
+        one_minus_ned=metrics.one_minus_ned(pairs) if pairs else None,
+        cer=metrics.cer(pairs) if any(truth for _, truth in pairs) else None,
+        calibration_error=metrics.expected_calibration_error(confidences, correct) if pairs else None,
+        sure_from=threshold[0] if threshold else None,
+        sure_share=threshold[1] if threshold else None,
+        runaway=sum(each.reading.runaway for each in counted),
+        dropped=unreadable | dropped,
+        images_per_second=read.images_per_second,
     )
 
 
