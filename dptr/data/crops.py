@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int, UInt8, UInt32
+from PIL import Image
 
 from dptr.data.cache import MappedCrops, decode_once
 from dptr.data.held_out import hash_picture
@@ -128,14 +129,7 @@ def load_crops(
                 wanted.append((source, index, label))
             else:
                 drops.add(reason, name_crop(dataset, index), repr(dataset.label(index)))
-    arrays: np.ndarray | MappedCrops | VariableSizeCrops
-    turned: dict[int, list[np.ndarray]] = {}
-    if cache:
-        arrays, hashes, unreadable = _map(datasets, wanted, size.height, size.width, cache)
-    elif len(size.every) > 1:
-        arrays, turned, hashes, unreadable = _decode_variable(datasets, wanted, size)
-    else:
-        arrays, turned, hashes, unreadable = _decode(datasets, wanted, size.height, size.width)
+    arrays, turned, hashes, unreadable = _decode(datasets, wanted, size, cache)
     for (source, index), error in unreadable.items():
         drops.add(UNREADABLE, name_crop(datasets[source], index), error)
     readable = [(source, index, label) for source, index, label in wanted if (source, index) not in unreadable]
@@ -179,9 +173,19 @@ _Unreadable = dict[tuple[int, int], str]  # (index of the data set, index in it)
 _Turned = dict[int, list[np.ndarray]]  # row -> a tall picture's turned views
 
 
-def _decode(
-    datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], height: int, width: int
-) -> tuple[np.ndarray, _Turned, np.ndarray, _Unreadable]:
+_Decoded = tuple[np.ndarray | MappedCrops | VariableSizeCrops, _Turned, np.ndarray, _Unreadable]
+"""As in ``LabeledCrops`` the arrays, the turned views, and the hashes; and the pictures that are not among them."""
+
+
+def _decode(datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], size: Sizes, cache: str | Path) -> _Decoded:
+    if cache:
+        return _map(datasets, wanted, size.height, size.width, cache)
+    if len(size.every) > 1:
+        return _decode_variable(datasets, wanted, size)
+    return _decode_fixed(datasets, wanted, size.height, size.width)
+
+
+def _decode_fixed(datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], height: int, width: int) -> _Decoded:
     try:
         arrays = np.empty((len(wanted), height, width, 3), np.uint8)
     except MemoryError as error:
@@ -190,30 +194,32 @@ def _decode(
         ) from error
     turned: _Turned = {}
     unreadable: _Unreadable = {}
-    hashes = np.empty(len(wanted), np.uint32)
-    count = 0
-    for source, index, _ in wanted:
-        try:
-            data = datasets[source].image_bytes(index)
-            image = datasets[source].open_bytes(index, data)
-        except UserError as error:
-            unreadable[source, index] = str(error)
-            continue
-        hashes[count] = hash_picture(data)
-        arrays[count] = to_array(image, height, width)
+    hashes: list[int] = []
+    for row, (image, picture_hash) in enumerate(_open_readable(datasets, wanted, unreadable)):
+        arrays[row] = to_array(image, height, width)
         if views := list(map(partial(to_array, height=height, width=width), turn_tall(image))):
-            turned[count] = views
-        count += 1
-    return arrays[:count], turned, hashes[:count], unreadable
+            turned[row] = views
+        hashes.append(picture_hash)
+    return arrays[: len(hashes)], turned, np.array(hashes, np.uint32), unreadable
 
 
-def _decode_variable(
-    datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], size: Sizes
-) -> tuple[VariableSizeCrops, _Turned, np.ndarray, _Unreadable]:
+def _decode_variable(datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], size: Sizes) -> _Decoded:
     crops: list[np.ndarray] = []
     turned: _Turned = {}
     unreadable: _Unreadable = {}
-    hashes = np.empty(len(wanted), np.uint32)
+    hashes: list[int] = []
+    for row, (image, picture_hash) in enumerate(_open_readable(datasets, wanted, unreadable)):
+        crops.append(fit(image, size))
+        if views := list(map(partial(fit, sizes=size), turn_tall(image))):
+            turned[row] = views
+        hashes.append(picture_hash)
+    return VariableSizeCrops(crops), turned, np.array(hashes, np.uint32), unreadable
+
+
+def _open_readable(
+    datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], unreadable: _Unreadable
+) -> Iterator[tuple[Image.Image, int]]:
+    """Yield each picture and its hash; pictures that cannot be opened go into ``unreadable``."""
     for source, index, _ in wanted:
         try:
             data = datasets[source].image_bytes(index)
@@ -221,16 +227,12 @@ def _decode_variable(
         except UserError as error:
             unreadable[source, index] = str(error)
             continue
-        if views := list(map(partial(fit, sizes=size), turn_tall(image))):
-            turned[len(crops)] = views
-        hashes[len(crops)] = hash_picture(data)
-        crops.append(fit(image, size))
-    return VariableSizeCrops(crops), turned, hashes[: len(crops)], unreadable
+        yield image, hash_picture(data)
 
 
 def _map(
     datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], height: int, width: int, cache: str | Path
-) -> tuple[MappedCrops, np.ndarray, _Unreadable]:
+) -> _Decoded:
     decoded = [decode_once(dataset, cache, height, width) for dataset in datasets]
     unreadable = {
         (source, index): decoded[source].unreadable[index]
@@ -240,4 +242,4 @@ def _map(
     places = [(source, index) for source, index, _ in wanted if (source, index) not in unreadable]
     hashes = np.array([decoded[source].hashes[index] for source, index in places], np.uint32)
     crops = MappedCrops(tuple(dataset.file for dataset in decoded), np.array(places, np.int64).reshape(-1, 2))
-    return crops, hashes, unreadable
+    return crops, {}, hashes, unreadable
