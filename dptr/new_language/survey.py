@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -259,11 +259,8 @@ def _find_fonts(
         )
     fonts = find_fonts(paths)
     families: dict[str, set[str]] = {}
-    drawn: set[str] = set()
     for font in fonts:
-        covered = [letter for letter in letters if letter in font]
-        drawn |= {*covered}
-        if len(covered) >= DRAWN * len(letters):
+        if sum(letter in font for letter in letters) >= DRAWN * len(letters):
             families.setdefault(font.group, set()).add(font.path)
     latin: dict[str, set[str]] = {}  # for numbers and addresses: many fonts lack ASCII's letters
     for font in find_fonts([EMBEDDED]):
@@ -273,14 +270,8 @@ def _find_fonts(
             f"{name}: none of the {len(fonts)} fonts draws {DRAWN:.0%} of its {len(letters)} letters; install "
             f"{_font_package(letters)} (Debian), or pass --fonts with a folder of fonts of this script"
         )
-    draw = "family draws" if len(families) == 1 else "families draw"
-    notes = [*describe_embedded(fonts, paths), f"fonts: {len(families)} {draw} {name}"]
-    if missing := [letter for letter in letters if letter not in drawn]:
-        notes.append(f"no font draws {' '.join(missing[:20])}{' ...' if len(missing) > 20 else ''}")
-    if len(families) < 5:
-        installed = any(group.startswith("Noto ") and group not in latin for group in families)
-        package = "" if installed else f"install {_font_package(letters)} (Debian), or "
-        notes.append(f"more fonts would help: {package}pass --fonts DIR with other families")
+    undrawn = [letter for letter in letters if not any(letter in font for font in fonts)]
+    notes = [*describe_embedded(fonts, paths), *_describe_families(families, letters, undrawn, name)]
     trained, tested = split_families(families)
     if trained == tested:
         notes.append("one family alone: the test is drawn with the font of the training")
@@ -288,6 +279,19 @@ def _find_fonts(
         latin_trained, latin_tested = split_families(latin)
         trained, tested = tuple(sorted({*trained, *latin_trained})), tuple(sorted({*tested, *latin_tested}))
     return trained, tested, notes
+
+
+def _describe_families(
+    families: Collection[str], letters: Sequence[str], undrawn: Sequence[str], name: str
+) -> Iterator[str]:
+    """How many families draw the language, which letters none draws, and what would help."""
+    yield f"fonts: {len(families)} {'family draws' if len(families) == 1 else 'families draw'} {name}"
+    if undrawn:
+        yield f"no font draws {' '.join(undrawn[:20])}{' ...' if len(undrawn) > 20 else ''}"
+    if len(families) < 5:
+        installed = any(family.startswith("Noto ") for family in families)
+        package = "" if installed else f"install {_font_package(letters)} (Debian), or "
+        yield f"more fonts would help: {package}pass --fonts DIR with other families"
 
 
 def split_families(families: dict[str, set[str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
