@@ -70,20 +70,8 @@ class Plan:
         if self.style == "pdf":
             require_extras("a searchable PDF", "pdf")
         pages = sum(1 if known is None else len(known) for known in self.numbers.values())
-        single = FORMATS[self.style].single
-        if self.out != "-" and is_folder(self.out):
-            self._check_folder(self.out, self._output_path)
-        elif single and pages > 1:
-            raise UserError(f"--format {self.style}: one page a file, not {pages}; write to a folder, -o DIR/")
-        elif self.style == "pdf" and self.out == "-" and sys.stdout.isatty():
-            raise UserError("a PDF on a terminal; write it to a file, -o FILE.pdf")
-        if self.overlay is not None and is_folder(self.overlay):
-            self._check_folder(self.overlay, self._overlay_path)
-        elif self.overlay is not None:
-            if not self.overlay.lower().endswith(".png"):
-                raise UserError(f"--overlay {self.overlay}: pass a file that ends in .png, or a folder, DIR/")
-            if pages > 1:
-                raise self._too_many_pictures(pages)
+        self._check_out(pages)
+        self._check_overlay(pages)
         texts = {str(self._output_path(*page)) for page in self._pages()} - {"-"}
         pictures = {str(path) for page in self._pages() if (path := self._overlay_path(*page)) is not None}
         if conflicts := {*map(os.path.realpath, texts)} & {*map(os.path.realpath, pictures)}:
@@ -150,6 +138,25 @@ class Plan:
         known = self.numbers[source] or []
         has_several = len(known) > 1 or (not known and number != 1)
         return f"{stem}-{number:0{len(str(max(known, default=0)))}}" if number is not None and has_several else stem
+
+    def _check_out(self, pages: int) -> None:
+        if self.out != "-" and is_folder(self.out):
+            self._check_folder(self.out, self._output_path)
+        elif FORMATS[self.style].single and pages > 1:
+            raise UserError(f"--format {self.style}: one page a file, not {pages}; write to a folder, -o DIR/")
+        elif self.style == "pdf" and self.out == "-" and sys.stdout.isatty():
+            raise UserError("a PDF on a terminal; write it to a file, -o FILE.pdf")
+
+    def _check_overlay(self, pages: int) -> None:
+        if self.overlay is None:
+            return
+        if is_folder(self.overlay):
+            self._check_folder(self.overlay, self._overlay_path)
+            return
+        if not self.overlay.lower().endswith(".png"):
+            raise UserError(f"--overlay {self.overlay}: pass a file that ends in .png, or a folder, DIR/")
+        if pages > 1:
+            raise self._too_many_pictures(pages)
 
     def _check_folder(self, folder: str, get_path: Callable[[str, int], str | Path | None]) -> None:
         sources: dict[str, str] = {}
