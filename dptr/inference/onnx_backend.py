@@ -68,11 +68,7 @@ class OnnxModel:
         self.session = open_session(path, device, threads)
         self.device = device
         outputs = {output.name for output in self.session.get_outputs()}
-        self.searches: Literal["prefixes", "paths", "positions"] = "positions"
-        if "paths" in outputs:
-            self.searches = "paths"
-        elif outputs.issuperset(BEAM):
-            self.searches = "prefixes"
+        self.searches = _find_search(outputs)
         try:
             entries = self.session.get_modelmeta().custom_metadata_map
         except ValueError as error:  # not UTF-8
@@ -81,26 +77,17 @@ class OnnxModel:
         try:
             if metadata.get("digest") and not sealed:
                 raise ValueError("its digest is missing")
-            charset = Charset(metadata["charset"]["name"], tuple(metadata["charset"]["characters"]))
-            visual = metadata.get("visual", "")  # files of older versions lack this key
-            if visual not in ("", "rtl", "ltr"):
-                raise ValueError(f"visual is {visual!r}")
-            self.tokenizer = Tokenizer(charset, metadata["max_length"], visual)
+            self.tokenizer = _parse_tokenizer(metadata)
             self.card: dict[str, Any] = metadata["card"]
             self.temperature = float(metadata["temperature"] or 1.0)
             if not 0 < self.temperature < math.inf or not isinstance(self.card, dict):
                 raise ValueError(f"temperature {self.temperature}, card of type {type(self.card).__name__}")
-            sizes = tuple((high, wide) for high, wide in metadata.get("sizes", ()))  # as ``visual``, and ``widest``
-            height, width, widest = metadata["height"], metadata["width"], metadata.get("widest", 0)
-            sides = [height, width, widest, *(side for pair in sizes for side in pair)]
-            if not all(isinstance(side, int) and 0 <= side <= LARGEST_SIDE for side in sides) or not all(sides[:2]):
-                raise ValueError(f"crops of {height}x{width} pixels")
+            self.size = _parse_size(metadata)
             if not isinstance(metadata["max_length"], int) or not 1 <= metadata["max_length"] <= LONGEST_WORD:
                 raise ValueError(f"max_length {metadata['max_length']}")
-            self.size: Sizes = CropSizes(height, width, widest, sizes)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, UserError) as error:
             raise _damaged(path, error) from error
-        self._classes = len(charset) + 1
+        self._classes = len(self.tokenizer.charset) + 1
         inputs = {each.name: (each.type, len(each.shape)) for each in self.session.get_inputs()}
         if inputs.get("pixels") != ("tensor(float)", 4) or "probabilities" not in outputs:
             raise UserError(f"{path}: a graph that takes {', '.join(inputs)}, not pixels of crops; export it again")
@@ -259,6 +246,32 @@ def _load_metadata(path: str | Path, entries: dict[str, str]) -> dict[str, Any]:
             f"{path}: export format {version!r}; this version of dptr reads format {FORMAT}; export the model again"
         )
     return metadata
+
+
+def _parse_tokenizer(metadata: dict[str, Any]) -> Tokenizer:
+    """The tokenizer of ``dump_metadata``; a ``ValueError`` or the like if it is damaged."""
+    charset = Charset(metadata["charset"]["name"], tuple(metadata["charset"]["characters"]))
+    visual = metadata.get("visual", "")  # files of older versions lack this key
+    if visual not in ("", "rtl", "ltr"):
+        raise ValueError(f"visual is {visual!r}")
+    return Tokenizer(charset, metadata["max_length"], visual)
+
+
+def _parse_size(metadata: dict[str, Any]) -> Sizes:
+    """The size of crops of ``dump_metadata``; a ``ValueError`` or the like if it is damaged."""
+    sizes = tuple((high, wide) for high, wide in metadata.get("sizes", ()))  # as ``visual``, and ``widest``
+    height, width, widest = metadata["height"], metadata["width"], metadata.get("widest", 0)
+    sides = [height, width, widest, *(side for pair in sizes for side in pair)]
+    if not all(isinstance(side, int) and 0 <= side <= LARGEST_SIDE for side in sides) or not all(sides[:2]):
+        raise ValueError(f"crops of {height}x{width} pixels")
+    return CropSizes(height, width, widest, sizes)
+
+
+def _find_search(outputs: set[str]) -> Literal["prefixes", "paths", "positions"]:
+    """What a graph with these outputs searches; see ``dptr.inference.backend.Backend``."""
+    if "paths" in outputs:
+        return "paths"
+    return "prefixes" if outputs.issuperset(BEAM) else "positions"
 
 
 def _refuse_constant(name: str) -> None:
