@@ -53,8 +53,18 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
         return
     if not resume:
         raise UserError(f"{out} already holds a run; pass --resume to continue it, or another --out")
+    if changed := _compare_recipes(read_json(path, "recipe of the run"), recipe):
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        raise UserError(
+            f"{out}: {', '.join(changed[:5])}{more}; a resumed run keeps its recipe; "
+            "pass the same settings, or another --out"
+        )
+
+
+def _compare_recipes(manifest: dict[str, Any], recipe: Config) -> list[str]:
+    """The settings that change the result and differ from a run's recipe, which an older version may have written."""
     default, now = (flat(value.model_dump(mode="json")) for value in (type(recipe)(), recipe))
-    saved = flat(read_json(path, "recipe of the run"))
+    saved = flat(manifest)
     before = {key: value for key, value in default.items() if key in now}  # for settings that the saved recipe lacks
     if "data.validation_split" in now and not saved.get("data.validation"):
         before["data.validation_split"] = "order"  # the only rule before the setting existed
@@ -63,17 +73,11 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
     computed = {"run.steps"} if now.get("run.epochs") and before.get("run.epochs") else set()  # later, from the data
     if now.get("model.decoder.direction") == "":
         computed.add("model.decoder.direction")
-    changed = [
+    return [
         f"{key} was {json.dumps(before.get(key))} and is now {json.dumps(now.get(key))}"
         for key in sorted((before.keys() | now.keys()) - FREE_TO_CHANGE - computed)
         if before.get(key) != now.get(key) and not (key not in now and unread_before(key))
     ]
-    if changed:
-        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
-        raise UserError(
-            f"{out}: {', '.join(changed[:5])}{more}; a resumed run keeps its recipe; "
-            "pass the same settings, or another --out"
-        )
 
 
 def has_run(out: Path) -> bool:
@@ -182,20 +186,24 @@ def restore_state(
     load_strictly(module, parts["model."], str(folder))
     for name, tensor in (ema or {}).items():
         tensor.copy_(parts["ema."][name])
-    for name, parameter in module.named_parameters():
-        saved = {slot: parts["optimizer."].get(f"{name}.{slot}") for slot in ("step", "exp_avg", "exp_avg_sq")}
-        optimizer.state[parameter] = {
-            # moments in their parameter's memory layout, so that the same kernels run as before
-            slot: tensor.to(parameter.device) if slot == "step" else torch.empty_like(parameter).copy_(tensor)
-            for slot, tensor in saved.items()
-            if tensor is not None
-        }
+    _restore_optimizer(optimizer, module, parts["optimizer."])
     if scaler is not None and described["scaler"]:
         scaler.load_state_dict(described["scaler"])
     for name in asdict(progress):
         if name in described or name not in ("data", "origins"):  # states of older versions lack these
             setattr(progress, name, described[name])
     return True
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    for name, parameter in module.named_parameters():
+        saved = {slot: tensors.get(f"{name}.{slot}") for slot in ("step", "exp_avg", "exp_avg_sq")}
+        optimizer.state[parameter] = {
+            # moments in their parameter's memory layout, so that the same kernels run as before
+            slot: tensor.to(parameter.device) if slot == "step" else torch.empty_like(parameter).copy_(tensor)
+            for slot, tensor in saved.items()
+            if tensor is not None
+        }
 
 
 def compare_data(progress: Progress, data: Mapping[str, str]) -> list[str]:
