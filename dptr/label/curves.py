@@ -61,16 +61,20 @@ def read_curves(run: Run) -> Curves:
                 curves.accuracy.append((step, float(value or 0)))
             elif name.startswith(_OTHERS_PREFIX) or (name == "others" and run.kind == "adapt"):
                 curves.others.setdefault(name.removeprefix(_OTHERS_PREFIX), []).append((step, float(value or 0)))
-    recipe = _read_json(run.train / "recipe.json")
-    settings = recipe.get("run", {})
+    settings = _read_json(run.train / "recipe.json").get("run", {})
     curves.steps = int(settings.get("steps", 0))
     if run.phase == "training" and settings and curves.loss:
-        begun = (run.train / "recipe.json").stat().st_mtime
-        limit = float(settings.get("seconds") or 0)
-        estimates = [limit - run.spent - max(0.0, time.time() - begun)] if limit else []  # the clock may be set back
-        estimates += [(curves.steps - curves.step) * int(settings["batch_size"]) / speed] if speed > 0 else []
-        curves.seconds_left = max(0.0, min(estimates)) if estimates else None
+        curves.seconds_left = _estimate_seconds_left(run, settings, curves.steps - curves.step, speed)
     return curves
+
+
+def _estimate_seconds_left(run: Run, settings: dict[str, Any], steps: int, speed: float) -> float | None:
+    """The seconds until the end of a run's time or of its last ``steps``, at ``speed`` samples per second."""
+    begun = (run.train / "recipe.json").stat().st_mtime
+    limit = float(settings.get("seconds") or 0)
+    estimates = [limit - run.spent - max(0.0, time.time() - begun)] if limit else []  # the clock may be set back
+    estimates += [steps * int(settings["batch_size"]) / speed] if speed > 0 else []
+    return max(0.0, min(estimates)) if estimates else None
 
 
 def read_spent(run: Run) -> float:
