@@ -154,20 +154,9 @@ def open_pack(
     dropped: dict[str, int] = {}
     for number, start in enumerate(range(0, count, SHARD)):
         shard = _open_shard(folder / _name(number))
-        other_sizes = {(int(height), int(width)) for height, width in np.unique(shard.sizes, axis=0)} - {*size.every}
-        if other_sizes:
-            height, width = min(other_sizes, key=by_shape)
-            raise UserError(
-                f"pack {folder}: crops of {height}x{width} pixels where the encoder takes {size}; make one with "
-                f"--set size.height={size.height} --set size.width={size.width} --set size.max_width={size.max_width} "
-                f"--set size.sizes={[*map(list, size.sizes)]}"
-            )
+        _check_sizes(shard, size, folder)
         for row, word in enumerate(shard.words):
-            label, reason = check_label(word, charset, max_length)
-            if not word:  # a picture without text
-                reason = None
-            elif reason is None and label != word:
-                reason = "written otherwise in this charset"
+            reason = _why_unusable(word, charset, max_length)
             if reason is None:
                 rows.append(start + row)
             else:
@@ -176,6 +165,25 @@ def open_pack(
         raise UserError(f"pack {folder}: none of its {count} words can be used ({dropped}); make one for this charset")
     left_out = f"; left out: {', '.join(f'{n} {reason}' for reason, n in dropped.items())}" if dropped else ""
     return Pack(folder, np.array(rows), seed), [f"pack {folder}: {len(rows):,} rendered crops{left_out}"]
+
+
+def _check_sizes(shard: _Shard, size: CropSize, folder: Path) -> None:
+    other_sizes = {(int(height), int(width)) for height, width in np.unique(shard.sizes, axis=0)} - {*size.every}
+    if other_sizes:
+        height, width = min(other_sizes, key=by_shape)
+        raise UserError(
+            f"pack {folder}: crops of {height}x{width} pixels where the encoder takes {size}; make one with "
+            f"--set size.height={size.height} --set size.width={size.width} --set size.max_width={size.max_width} "
+            f"--set size.sizes={[*map(list, size.sizes)]}"
+        )
+
+
+def _why_unusable(word: str, charset: Charset, max_length: int) -> str | None:
+    """Why a word cannot be trained on; None if it can, and for "", a picture without text."""
+    if not word:
+        return None
+    label, reason = check_label(word, charset, max_length)
+    return "written otherwise in this charset" if reason is None and label != word else reason
 
 
 def write_pack(
