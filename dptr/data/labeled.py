@@ -18,7 +18,7 @@ from dptr.utils.data_sets import LABELS, find_data_sets, is_data_set
 from dptr.utils.errors import UserError
 from dptr.utils.images import open_image, read_encoded
 from dptr.utils.lmdb import LmdbReader, is_lmdb
-from dptr.utils.reading import read_file, resolve_inside
+from dptr.utils.reading import read_text, resolve_inside
 
 
 @dataclass(frozen=True)
@@ -272,16 +272,7 @@ def _stamp(file: Path) -> str:
 
 
 def _rows(file: Path) -> Iterator[tuple[str, str]]:
-    try:
-        data = read_file(file)
-    except OSError as error:
-        raise UserError(f"{file}: {error.strerror}; check the path") from error
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = data.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{file}, line {number}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(read_text(file).split("\n"), start=1):
         line = line.removesuffix("\r")
         if not line:
             continue

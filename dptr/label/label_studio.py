@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dptr.data.crops import UNREADABLE
-from dptr.data.importers.common import field, parse_json, read_text
+from dptr.data.importers.common import field, parse_json
 from dptr.data.report import DropReport
 from dptr.label.item import Item, Photo, Proposal, State, check_text
 from dptr.label.pictures import check_outline, order_outline
@@ -28,7 +28,7 @@ from dptr.utils.errors import UserError
 from dptr.utils.escapes import dump_json
 from dptr.utils.files import replace_file
 from dptr.utils.outputs import check_file
-from dptr.utils.reading import open_plain
+from dptr.utils.reading import open_plain, read_text
 from dptr.version import __version__
 
 LOCAL = "/data/local-files/?d="

@@ -15,7 +15,7 @@ from unicodedata import category, decimal, normalize
 from dptr.text.languages import LANGUAGES
 from dptr.text.unicode import directions, is_jamo, is_mark
 from dptr.utils.errors import UserError
-from dptr.utils.reading import LARGEST_SETTINGS, read_file
+from dptr.utils.reading import LARGEST_SETTINGS, read_named_text
 
 CHARSETS: dict[str, str] = {
     "10": string.digits,
@@ -210,14 +210,7 @@ def resolve_charset(spec: str) -> Charset:
             f"charset '{spec}': neither a named set ({', '.join(CHARSETS)}), a language ({', '.join(LANGUAGES)}) nor "
             f"a file; {hint} one of these"
         )
-    try:
-        text = read_file(path, LARGEST_SETTINGS).decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"charset {path}: {error.strerror}; check the path and its permissions") from error
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"charset {path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
-        ) from error
+    text = read_named_text(path, "charset", LARGEST_SETTINGS)
     # Character by character: NFC over the whole line would compose neighbors, such as Bengali vowel signs.
     return Charset(path.stem, tuple("".join(normalize_label(character) for character in text)))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from dptr.text.automaton import Automaton, make_automaton
 from dptr.text.charset import Charset, show
 from dptr.utils.errors import UserError
-from dptr.utils.reading import read_file
+from dptr.utils.reading import read_named_text
 
 _LISTED = 10  # the most characters that an error lists
 
@@ -19,15 +19,7 @@ def load_words(path: str | Path) -> list[str]:
     Raises:
         UserError: the file is unreadable, not UTF-8, or has no such line.
     """
-    try:
-        lines = read_file(path).decode("utf-8-sig").splitlines()
-    except OSError as error:
-        raise UserError(f"lexicon {path}: {error.strerror}; check the path and its permissions") from error
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"lexicon {path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
-        ) from error
-    words = [line for line in lines if line.strip()]
+    words = [line for line in read_named_text(path, "lexicon").splitlines() if line.strip()]
     if not words:
         raise UserError(f"lexicon {path}: no words; write one a line")
     return words

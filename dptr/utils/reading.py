@@ -44,6 +44,41 @@ def read_file(path: str | os.PathLike[str], largest: int = LARGEST) -> bytes:
     return bytes(data)
 
 
+def read_text(path: Path) -> str:
+    """Read a UTF-8 file, with or without a byte order mark.
+
+    Raises:
+        UserError: the file is missing, unreadable, or not UTF-8 (the error names the line).
+    """
+    try:
+        data = read_file(path)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; check the path") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {number}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
+
+
+def read_named_text(path: str | Path, what: str, largest: int = LARGEST) -> str:
+    """Read a UTF-8 file that a setting names, with or without a byte order mark.
+
+    Args:
+        what: the setting, such as ``charset``; errors begin with it.
+        largest: as in ``read_file``.
+
+    Raises:
+        UserError: the file is missing, unreadable, or not UTF-8 (the error names the byte).
+    """
+    try:
+        return read_file(path, largest).decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{what} {path}: {error.strerror}; check the path and its permissions") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{what} {path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
+
+
 def open_plain(path: str | os.PathLike[str]) -> int:
     """Open a file for reading without waiting; the caller closes the descriptor.
 

@@ -17,14 +17,13 @@ from dptr.data.importers.common import (
     one_file,
     parse_json,
     read_lines,
-    read_text,
     read_words,
 )
 from dptr.data.importers.geometry import box_points
 from dptr.data.importers.mat import read_records
 from dptr.data.report import DropReport
 from dptr.utils.errors import UserError
-from dptr.utils.reading import resolve_inside
+from dptr.utils.reading import read_text, resolve_inside
 
 _Row = tuple[Path, str, str]  # picture, label, key
 

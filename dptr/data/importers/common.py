@@ -18,7 +18,7 @@ from dptr.data.report import DropReport
 from dptr.text.charset import EMPTY, normalize_label
 from dptr.utils.errors import UserError
 from dptr.utils.images import SUFFIXES, open_image
-from dptr.utils.reading import read_file
+from dptr.utils.reading import read_text
 
 ILLEGIBLE = "marked illegible"
 BROKEN_LINES = "tab or line break in the label"
@@ -140,23 +140,6 @@ def cut_words(
             drops.add(reason or DEGENERATE, region.key, " ".join(f"{value:g}" for value in region.points.ravel()))
             continue
         yield Word(cut(image, corners), region.label, region.key, picture)
-
-
-def read_text(path: Path) -> str:
-    """Read a UTF-8 file, with or without a byte order mark.
-
-    Raises:
-        UserError: the file is missing, unreadable, or not UTF-8 (the error names the line).
-    """
-    try:
-        data = read_file(path)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; check the path") from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = data.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {number}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:

@@ -19,12 +19,11 @@ from dptr.data.importers.common import (
     one_file,
     outline,
     parse_json,
-    read_text,
 )
 from dptr.data.importers.geometry import box_points
 from dptr.data.report import DropReport
 from dptr.utils.errors import UserError
-from dptr.utils.reading import resolve_inside
+from dptr.utils.reading import read_text, resolve_inside
 
 _NUMBER = (int, float)
 _RegionOf = Callable[[dict[str, Any], str, str, tuple[str, ...], DropReport], Region | None]

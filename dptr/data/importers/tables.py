@@ -20,7 +20,6 @@ from dptr.data.importers.common import (
     outline,
     parse_json,
     read_lines,
-    read_text,
     read_words,
     usable,
 )
@@ -28,7 +27,7 @@ from dptr.data.labeled import open_labeled
 from dptr.data.report import DropReport
 from dptr.utils.errors import UserError
 from dptr.utils.lmdb import is_lmdb
-from dptr.utils.reading import resolve_inside
+from dptr.utils.reading import read_text, resolve_inside
 
 PATH_NAMES = ("path", "image", "images", "image_path", "img", "img_path", "file", "filename", "file_name")
 LABEL_NAMES = ("label", "labels", "text", "transcription", "word", "words", "gt", "ground_truth", "utf8_string")
