@@ -12,6 +12,7 @@ import click
 from dptr.cli.command import command
 from dptr.cli.options import (
     NumberRange,
+    address_options,
     choose_recognizer,
     detector_option,
     device_options,
@@ -53,14 +54,7 @@ EXPORTS = {"labels.tsv": "labeled", "lmdb": "labeled.lmdb", "label-studio": "lab
     help="Add labels of Label Studio, an LMDB, or a folder with labels.tsv; repeatable.",
 )  # fmt: skip
 @click.option("--no-page", is_flag=True, help="Propose words, and exit without serving the page.")
-@click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="The address to listen on. Default: 127.0.0.1.")
-@click.option(
-    "--port",
-    metavar="N",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    help="The port to listen on; 0 = any free port. Default: 8000.",
-)
+@address_options()
 @click.option("--max-megabytes", metavar="N", type=float, default=32, help="Largest size of an upload. Default: 32.")
 @device_options()
 def label(

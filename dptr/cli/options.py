@@ -166,6 +166,19 @@ def resume_option() -> Decorator[Any]:
     return click.option("--resume", is_flag=True, help="Continue an interrupted run in --out.")
 
 
+def address_options() -> Decorator[Any]:
+    """The address of a server: ``--host``, ``--port``."""
+    return stack(
+        click.option(
+            "--host", metavar="ADDRESS", default="127.0.0.1", help="The address to listen on. Default: 127.0.0.1."
+        ),
+        click.option(
+            "--port", metavar="N", type=click.IntRange(0, 65535), default=8000,
+            help="The port to listen on; 0 = any free port. Default: 8000.",
+        ),
+    )  # fmt: skip
+
+
 def device_options() -> Decorator[Any]:
     """The device of a recognizer: ``--device``, ``--batch-size``."""
     return stack(
