@@ -14,10 +14,10 @@ from dptr.config.decoders import Initialization
 from dptr.models.layers import (
     CrossLayer,
     Grid,
+    cross_attend,
     init_projections,
     init_published,
     init_transformer,
-    project_memory,
 )
 
 
@@ -110,10 +110,8 @@ class FMU(nn.Module):
 
     def merge(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b q d"]:
         """The queries after all cross-attention layers."""
-        x = self.queries.expand(tokens.shape[0], -1, -1)
-        for layer, projected in zip(self.layers, project_memory(self.layers, tokens), strict=True):
-            x = layer(x, projected)
-        return self.norm(x)
+        queries = self.queries.expand(tokens.shape[0], -1, -1)
+        return self.norm(cross_attend(self.layers, queries, tokens))
 
     def attention(self, tokens: Float[Tensor, "b p e"], grid: Grid) -> Float[Tensor, "b q w"]:
         """Attention weights of the first layer by image column, averaged over heads and summed over rows.

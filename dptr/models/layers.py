@@ -215,6 +215,18 @@ def project_memory(layers: nn.ModuleList, memory: Float[Tensor, "b m d"]) -> lis
     return [cast(CrossLayer, cross).attention.project(memory) for cross in crosses]
 
 
+def cross_attend(
+    layers: nn.ModuleList,
+    queries: Float[Tensor, "b q d"],
+    memory: Float[Tensor, "b m e"],
+    allowed: Bool[Tensor, "*mask"] | None = None,
+) -> Float[Tensor, "b q d"]:
+    """The queries after each ``CrossLayer``, in which they attend to the memory."""
+    for layer, projected in zip(layers, project_memory(layers, memory), strict=True):
+        queries = layer(queries, projected, allowed)
+    return queries
+
+
 def all_done(done: Bool[Tensor, "*b"]) -> bool:
     """Whether decoding may stop. Never during ``torch.export``, since a graph has the same steps for all data."""
     return not torch.compiler.is_exporting() and bool(done.all())

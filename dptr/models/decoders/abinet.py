@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dptr.config.decoders import ABINetConfig
 from dptr.models.decoders.base import Decoder
-from dptr.models.layers import CrossLayer, init_transformer, key_mask, project_memory
+from dptr.models.layers import CrossLayer, cross_attend, init_transformer, key_mask
 
 
 def cloze_mask(logits: Float[Tensor, "b t c"]) -> Bool[Tensor, "b 1 t t"]:
@@ -57,10 +57,8 @@ class BCN(nn.Module):
             allowed: from ``cloze_mask``.
         """
         characters = self.dropout(probabilities @ self.embedding.weight + self.places)
-        x = self.queries.expand(probabilities.shape[0], -1, -1)
-        for layer, projected in zip(self.layers, project_memory(self.layers, characters), strict=True):
-            x = layer(x, projected, allowed)
-        return self.norm(x)
+        queries = self.queries.expand(probabilities.shape[0], -1, -1)
+        return self.norm(cross_attend(self.layers, queries, characters, allowed))
 
 
 class ABINet(Decoder):
@@ -122,11 +120,8 @@ class ABINet(Decoder):
         self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None
     ) -> Float[Tensor, "b t d"]:
         """Features of the vision branch at t = ``max_length`` + 1 positions, read in parallel."""
-        x = self.queries.expand(memory.shape[0], -1, -1)
-        allowed = key_mask(memory_mask)
-        for layer, projected in zip(self.vision, project_memory(self.vision, memory), strict=True):
-            x = layer(x, projected, allowed)
-        return self.vision_norm(x)
+        queries = self.queries.expand(memory.shape[0], -1, -1)
+        return self.vision_norm(cross_attend(self.vision, queries, memory, key_mask(memory_mask)))
 
     def fuse(self, visual: Float[Tensor, "b t d"], linguistic: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
         """Features of both branches, fused by a gate (section 3.3)."""

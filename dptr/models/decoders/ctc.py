@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from dptr.config.decoders import CTCConfig
 from dptr.models.decoders.base import Decoder
-from dptr.models.layers import CrossLayer, init_transformer, key_mask, project_memory
+from dptr.models.layers import CrossLayer, cross_attend, init_transformer, key_mask
 
 
 def collapse(logits: Float[Tensor, "b t c"], length: int) -> Float[Tensor, "b k c"]:
@@ -155,11 +155,8 @@ class QueryCTC(CTC):
         self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None
     ) -> Float[Tensor, "b t c"]:
         """Logits of the t = 2L - 1 positions of the path."""
-        x = self.queries.expand(memory.shape[0], -1, -1)
-        allowed = key_mask(memory_mask)
-        for layer, projected in zip(self.layers, project_memory(self.layers, memory), strict=True):
-            x = layer(x, projected, allowed)
-        return self.head(self.norm(x))
+        queries = self.queries.expand(memory.shape[0], -1, -1)
+        return self.head(self.norm(cross_attend(self.layers, queries, memory, key_mask(memory_mask))))
 
 
 class TokenCTC(CTC):
