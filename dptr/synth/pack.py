@@ -30,7 +30,7 @@ from dptr.config.data import DataConfig
 from dptr.config.size import CropSize
 from dptr.config.train import SynthRecipe
 from dptr.data.loader import pad_stops
-from dptr.data.shards import StreamedCrops, drops_of, stream_crops
+from dptr.data.shards import OTHERWISE, StreamedCrops, drops_of, stream_crops
 from dptr.data.sources import ByRows, Sample
 from dptr.shards.shard_set import is_shards
 from dptr.synth import worker
@@ -183,7 +183,7 @@ def _why_unusable(word: str, charset: Charset, max_length: int) -> str | None:
     if not word:
         return None
     label, reason = check_label(word, charset, max_length)
-    return "written otherwise in this charset" if reason is None and label != word else reason
+    return OTHERWISE if reason is None and label != word else reason
 
 
 def write_pack(
