@@ -139,34 +139,37 @@ def _separated_rows(path: Path, columns: tuple[str, str] | None) -> list[_Row]:
     if not rows:
         raise UserError(f"{path}: no line in it; write a picture and its label a line")
     header = [cell.strip() for cell in rows[0][1]]
-    if columns is not None and all(name.isdecimal() for name in columns):
-        column_indices = [int(name) - 1 for name in columns]
-        if min(column_indices) < 0:
-            raise UserError(f"{path}: column 0; columns are counted from 1")
-    elif columns is not None:
-        column_indices = [_find_column(name, header, path) for name in columns]
-        rows = rows[1:]
-    else:
-        known_columns = [_find_known_column(names, header) for names in (PATH_NAMES, LABEL_NAMES)]
-        if None not in known_columns:
-            column_indices = [index for index in known_columns if index is not None]
-            rows = rows[1:]
-        elif len(header) == 2:
-            column_indices = [0, 1]
-        else:
-            raise UserError(
-                f"{path}: {len(header)} columns ({', '.join(header)[:80]}), and none named as path and label; name "
-                "them with columns, or by their numbers from 1"
-            )
+    picture, label, is_named = _choose_columns(header, columns, path)
     result = []
-    for number, cells in rows:
-        if len(cells) <= max(column_indices) or (len(cells) != len(header)):
+    for number, cells in rows[1:] if is_named else rows:
+        if len(cells) <= max(picture, label) or len(cells) != len(header):
             raise UserError(
                 f"{path}, line {number}: {len(cells)} columns where the first line has {len(header)} and column "
-                f"{max(column_indices) + 1} is needed; correct the line"
+                f"{max(picture, label) + 1} is needed; correct the line"
             )
-        result.append((number, cells[column_indices[0]], cells[column_indices[1]]))
+        result.append((number, cells[picture], cells[label]))
     return result
+
+
+def _choose_columns(header: list[str], columns: tuple[str, str] | None, path: Path) -> tuple[int, int, bool]:
+    """The columns of picture and label, from 0, and whether the first line names them."""
+    if columns is not None and all(name.isdecimal() for name in columns):
+        picture, label = (int(name) - 1 for name in columns)
+        if min(picture, label) < 0:
+            raise UserError(f"{path}: column 0; columns are counted from 1")
+        return picture, label, False
+    if columns is not None:
+        picture, label = (_find_column(name, header, path) for name in columns)
+        return picture, label, True
+    known_picture, known_label = (_find_known_column(names, header) for names in (PATH_NAMES, LABEL_NAMES))
+    if known_picture is not None and known_label is not None:
+        return known_picture, known_label, True
+    if len(header) == 2:
+        return 0, 1, False
+    raise UserError(
+        f"{path}: {len(header)} columns ({', '.join(header)[:80]}), and none named as path and label; name "
+        "them with columns, or by their numbers from 1"
+    )
 
 
 def _tab_cells(path: Path) -> list[tuple[int, list[str]]]:
