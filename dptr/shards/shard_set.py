@@ -126,6 +126,21 @@ def open_shards(url: str) -> ShardSet:
         names = [file_name]
     else:
         names = place.list()
+    kind, files = _choose_shards(names, shown)
+    scans = _map_files(place, lambda name: KINDS[kind].scan(place, name), files)
+    for name, scan in zip(files, scans, strict=True):
+        if (scan.columns, scan.pictures) != (scans[0].columns, scans[0].pictures) and len(scan.chunks):
+            this, first = (_describe(each) for each in (scan, scans[0]))
+            raise UserError(f"{shown}: {name} holds {this}, but {files[0]} {first}; put them in two folders")
+    chunks = np.concatenate([scan.chunks for scan in scans])
+    chunks[:, 0] = np.repeat(np.arange(len(files)), [len(scan.chunks) for scan in scans])
+    if not len(chunks):
+        raise UserError(f"{shown}: its {KINDS[kind].what} hold no rows; pass other files")
+    return ShardSet(shown, place, kind, tuple(files), chunks, scans[0].columns, scans[0].pictures)
+
+
+def _choose_shards(names: Sequence[str], shown: str) -> tuple[str, list[str]]:
+    """The files that are shards, and their one kind; ``shown`` is their place, for errors."""
     files_by_kind: dict[str, list[str]] = {}
     for name in names:
         if kind := shard_kind(name):
@@ -138,16 +153,7 @@ def open_shards(url: str) -> ShardSet:
         hint = f"{compressed[0]} is compressed as a whole: unpack it to .tar" if compressed else "check the path"
         raise UserError(f"{shown}: no shards there ({', '.join(each.what for each in KINDS.values())}); {hint}")
     ((kind, files),) = files_by_kind.items()
-    scans = _map_files(place, lambda name: KINDS[kind].scan(place, name), files)
-    for name, scan in zip(files, scans, strict=True):
-        if (scan.columns, scan.pictures) != (scans[0].columns, scans[0].pictures) and len(scan.chunks):
-            this, first = (_describe(each) for each in (scan, scans[0]))
-            raise UserError(f"{shown}: {name} holds {this}, but {files[0]} {first}; put them in two folders")
-    chunks = np.concatenate([scan.chunks for scan in scans])
-    chunks[:, 0] = np.repeat(np.arange(len(files)), [len(scan.chunks) for scan in scans])
-    if not len(chunks):
-        raise UserError(f"{shown}: its {KINDS[kind].what} hold no rows; pass other files")
-    return ShardSet(shown, place, kind, tuple(files), chunks, scans[0].columns, scans[0].pictures)
+    return kind, files
 
 
 def _map_files(place: Place, function: Callable[[str], object], names: Sequence[str]) -> list:
