@@ -109,12 +109,7 @@ def ocr(
     on_terminal = out == "-" and sys.stdout.isatty()
     with nullcontext(_silent) if on_terminal else progress_bars(" pages") as show:
         plan.write(tally.accept(outcomes, lambda done: show("read", done, total)))
-    if not tally.words and not tally.failed:
-        say("dptr: no text found")
-    if tally.low:
-        other_script = recognizer == DEFAULT_MODEL and 2 * tally.low > tally.words
-        hint = "; if the script is not Latin, --lang auto names it" if other_script else ""
-        say(f"dptr: {tally.low} of {tally.words} words below a confidence of {min_confidence:g}: left out{hint}")
+    tally.report(recognizer)
     if tally.failed:
         raise click.exceptions.Exit(2)
 
@@ -206,3 +201,12 @@ class _Tally:
             self.words += len(outcome.page.words)
             self.low += low
             yield page, outcome.picture
+
+    def report(self, recognizer: str) -> None:
+        """Say that there was no text, or how many words were left out."""
+        if not self.words and not self.failed:
+            say("dptr: no text found")
+        if self.low:
+            other_script = recognizer == DEFAULT_MODEL and 2 * self.low > self.words
+            hint = "; if the script is not Latin, --lang auto names it" if other_script else ""
+            say(f"dptr: {self.low} of {self.words} words below a confidence of {self.least:g}: left out{hint}")
