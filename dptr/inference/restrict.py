@@ -43,8 +43,8 @@ class Restriction:
     ) -> tuple[Float[np.ndarray, "n t classes"], Bool[np.ndarray, " n"]]:
         """``apply`` for rows of characters, which also removes the characters of positions that show others.
 
-        The end of a word does not move, since an autoregressive decoder predicts nothing after it. For each removed row,
-        a certain end is appended.
+        The end of a word does not move, since an autoregressive decoder predicts nothing after it. A certain end is
+        appended for each removed row.
 
         Returns:
             The probabilities; and which words had a character replaced by another one than its other case, but none

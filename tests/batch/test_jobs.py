@@ -273,9 +273,7 @@ def test_pages_of_documents_and_photographs(tmp_path: Path) -> None:
     assert [row["source"] for row in read_rows(tmp_path / "out", "failures")] == ["bad.pdf"]
 
 
-def test_names_are_not_files_of_the_same_name(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_names_are_not_files_of_the_same_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``--charset 10`` means the digits, also where a file is called 10."""
     monkeypatch.chdir(tmp_path)
     Path("10").write_text("abc")
@@ -305,7 +303,7 @@ def test_another_detector_in_the_same_file_is_another_job(folder: Path, tmp_path
     network = onnx.load(EMBEDDED)
     network.producer_name = "another"
     onnx.save(network, detector)
-    with pytest.raises(UserError, match="holds another job .detector"):
+    with pytest.raises(UserError, match=r"holds another job .detector"):
         run_task(plan(), str(tmp_path / "out"), run_here)
     with pytest.raises(UserError, match=r"detector .*: this machine holds another"):
         run_task(task, str(tmp_path / "elsewhere"), run_here)
