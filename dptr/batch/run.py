@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,13 @@ from dptr.batch.inputs import find_source
 from dptr.batch.items import Source, Span
 from dptr.batch.work import OcrWork, ReadWork, SynthWork, Work, describe_renderer, do_block, open_reader_of
 from dptr.inference.auto import digest_reader
-from dptr.text.charset import resolve_charset
+from dptr.text.charset import CHARSETS, resolve_charset
+from dptr.text.languages import LANGUAGES
 from dptr.text.lexicon import load_words
 from dptr.utils.errors import UserError
 from dptr.utils.places import Place, is_url
 from dptr.weights import AUTO, SHIPPED
+from dptr.weights.packages import find_folder
 
 READ_BLOCK, OCR_BLOCK, SYNTH_BLOCK = 1024, 16, 2000  # inputs in a block
 MOST_UNFINISHED = 16  # failed blocks after which a run stops; the next run does the rest
@@ -87,18 +89,23 @@ def plan_ocr(
     Raises:
         UserError: see ``find_source``, ``OCR``, and ``dptr.photo.inputs.InputOptions``.
     """
+    from dptr.photo.detect import DETECTORS, digest_detector
     from dptr.photo.inputs import SUFFIXES_READ, InputOptions
     from dptr.photo.ocr import OCR
 
     InputOptions(**options)
     settings = _make_portable(settings)
+    if "detector" in settings:
+        settings["detector"] = _absolute_path(settings["detector"], DETECTORS)
     source, spans = find_source(url, column, kind, frozenset(SUFFIXES_READ))
     OCR(**{**settings, "device": "cpu"})
-    work = OcrWork(source, settings, options, isolate, least, digest_reader(settings["model"]))
+    detector = digest_detector(settings.get("detector", ""))
+    work = OcrWork(source, settings, options, isolate, least, digest_reader(settings["model"]), detector)
     asked = {
         "command": "ocr",
         **_describe(url, source, size),
         **_describe_reader(settings, work.digest),
+        **({"detector": f"{Path(settings['detector']).name} {detector}"} if detector else {}),
         **options,
         "least": least,
     }
@@ -200,10 +207,16 @@ def _describe_reader(settings: dict[str, Any], digest: str) -> dict[str, Any]:
 def _make_portable(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings that do not depend on the working folder: absolute paths, and a lexicon's words instead of its file."""
     portable = dict(settings)
-    for name in ("model", "charset", "detector"):
-        value = str(portable.get(name) or "")
-        if value and value not in (*SHIPPED, AUTO) and not is_url(value) and os.path.exists(value):
-            portable[name] = os.path.abspath(value)
+    if find_folder(portable["model"]) == Path(portable["model"]):  # it is not the name of an installed recognizer
+        portable["model"] = _absolute_path(portable["model"], (*SHIPPED, AUTO))
+    portable["charset"] = _absolute_path(portable.get("charset", ""), (*CHARSETS, *LANGUAGES))
     if isinstance(portable.get("lexicon"), str | Path):
         portable["lexicon"] = tuple(load_words(portable["lexicon"]))
     return portable
+
+
+def _absolute_path(value: str | Path, known: Collection[str]) -> str:
+    """The absolute path of a file or folder. Names in ``known`` and URLs stay as they are."""
+    value = str(value)
+    is_path = value and value not in known and not is_url(value) and os.path.exists(value)
+    return os.path.abspath(value) if is_path else value

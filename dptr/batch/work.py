@@ -126,6 +126,7 @@ class OcrWork:
         isolate: whether to decode files in a separate process from the first try on.
         least: words below this confidence, 0 to 1, are dropped.
         digest: as in ``ReadWork``.
+        detector_digest: of a detector's file (``dptr.photo.detect.digest_detector``).
     """
 
     source: Source
@@ -134,14 +135,22 @@ class OcrWork:
     isolate: bool
     least: float
     digest: str
+    detector_digest: str = ""
     table: str = "pages"
     schema: pa.Schema = PAGES
 
     def open(self) -> Do:
         """See ``Work``."""
+        from dptr.photo.detect import digest_detector
         from dptr.photo.ocr import OCR
 
         _check_model(self.settings["model"], self.digest)
+        detector = self.settings.get("detector", "")
+        if (digest := digest_detector(detector)) != self.detector_digest:
+            raise UserError(
+                f"detector '{detector}': this machine holds another ({digest}) than the job's "
+                f"({self.detector_digest}); copy that here"
+            )
         ocr = OCR(**self.settings)
 
         def do(job: Job, block: int, isolate: bool) -> Outcome:

@@ -44,7 +44,7 @@ STYLES = "text", "json", "tsv", "csv", "hocr", "alto", "page", "pdf"
 @click.option("--overlay", metavar="PNG|DIR/", type=click.Path(), help="Also draw boxes and texts over the pictures.")
 @click.option("--boxes", metavar="TSV", type=click.Path(), help="Read only the boxes in this file; do not detect text.")
 @click.option("-r", "--recursive", is_flag=True, help="Also read files in subfolders.")
-@click.option("--resume", is_flag=True, help="Skip inputs whose file is in DIR/ already.")
+@click.option("--resume", is_flag=True, help="Skip inputs whose file, of the same options, is in DIR/.")
 @click.option("--pages", metavar="1-3,7", default="", help="Read these pages or frames. Default: all.")
 @page_options()
 def ocr(
@@ -79,7 +79,7 @@ def ocr(
     from dptr.photo.inputs import InputOptions, open_sheets, parse_pages
     from dptr.photo.isolated import open_apart
     from dptr.photo.ocr import OCR
-    from dptr.photo.outputs import FORMATS, choose_format
+    from dptr.photo.outputs import FORMATS, choose_format, is_folder
     from dptr.photo.plan import Plan
     from dptr.photo.run import run_ocr
     from dptr.utils.isolation import Isolation
@@ -90,7 +90,12 @@ def ocr(
     user_boxes = read_boxes(boxes) if boxes else None
     sources, failed = _expand(inputs, recursive)
     isolation = Isolation() if isolate else None
-    plan = Plan(chosen, out, overlay, {source: _list_pages(source, pages, options, isolation) for source in sources})
+    recognizer = choose_recognizer(model, language)
+    settings = {"pages": pages, "dpi": str(dpi), "text-layer": text_layer, "min-confidence": f"{min_confidence:g}"}
+    if is_folder(out):
+        settings |= _describe_reading(recognizer, detector, charset, pattern, lexicon, boxes)
+    numbers = {source: _list_pages(source, pages, options, isolation) for source in sources}
+    plan = Plan(chosen, out, overlay, numbers, settings)
     written = plan.find_written() if resume else set()
     plan.check(written)
     if written:
@@ -100,7 +105,6 @@ def ocr(
             raise click.exceptions.Exit(2 if failed else 0)
     total = sum(len(plan.numbers[source] or [1]) for source in sources)
     finder = take_boxes if user_boxes else detector
-    recognizer = choose_recognizer(model, language)
     reader = OCR(recognizer, device, batch_size, detector=finder, charset=charset, pattern=pattern, lexicon=lexicon)
     say(f"model {recognizer}, device {reader.reader.device}", level=1)
     tally = _Tally(min_confidence, failed=failed)
@@ -112,6 +116,33 @@ def ocr(
     tally.report(recognizer)
     if tally.failed:
         raise click.exceptions.Exit(2)
+
+
+def _describe_reading(
+    recognizer: str, detector: str, charset: str, pattern: str, lexicon: str | None, boxes: str | None
+) -> dict[str, str]:
+    """What decides how pages are read, besides the options of the pages; files are described by their digests.
+
+    Raises:
+        UserError: there is no such recognizer, detector, charset, or file.
+    """
+    from dptr.inference.auto import digest_reader
+    from dptr.photo.detect import digest_detector
+    from dptr.text.charset import resolve_charset
+    from dptr.utils.files import digest
+
+    described = {
+        "model": f"{os.path.basename(recognizer.rstrip('/'))} {digest_reader(recognizer)}",
+        "charset": resolve_charset(charset).digest if charset else "",
+        "pattern": pattern,
+        "detector": "" if boxes else f"{os.path.basename(detector)} {digest_detector(detector)}".strip(),
+    }
+    for name, path in (("lexicon", lexicon), ("boxes", boxes)):
+        try:
+            described[name] = "" if path is None else f"{os.path.basename(path)} {digest(path)}"
+        except OSError as error:
+            raise UserError(f"{name} {path}: {error.strerror}; check the path") from error
+    return described
 
 
 def _list_pages(source: str, pages: str, options: InputOptions, isolation: Isolation | None) -> list[int] | None:

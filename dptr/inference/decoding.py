@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from dptr.inference.backend import Backend
 from dptr.inference.best_path import collapse
@@ -85,7 +85,7 @@ class Decoding:
             return self._decode(collapse(path, self.tokenizer.max_length + 1), path)
         free = apply_temperature(backend.probabilities(crops), backend.temperature)
         rows, replaced = restriction.apply_by_character(free)
-        predictions, probabilities = self._decode(rows)
+        predictions, probabilities = self._decode(rows, cut=(free.argmax(-1) != self.tokenizer.eos).all(1))
         again = np.flatnonzero(replaced)
         if self.masked is not None and len(again):
             reread = self._search(self.masked, backend, crops[again])
@@ -94,12 +94,22 @@ class Decoding:
         return predictions, probabilities
 
     def _decode(
-        self, rows: Float[np.ndarray, "n t classes"], paths: Float[np.ndarray, "n p classes"] | None = None
+        self,
+        rows: Float[np.ndarray, "n t classes"],
+        paths: Float[np.ndarray, "n p classes"] | None = None,
+        cut: Bool[np.ndarray, " n"] | None = None,
     ) -> tuple[list[Prediction], list[float]]:
-        """Decode probabilities by character; ``paths`` are those by position, of a CTC network."""
+        """Decode probabilities by character.
+
+        Args:
+            paths: the probabilities by position, of a CTC network.
+            cut: which words reached the longest length without an end, if the rows do not show it.
+        """
         own = self.confidence
         words = self.tokenizer.decode(rows)
-        predictions = [_predict_word(word) for word in words]
+        if cut is not None:
+            words = [replace(word, ended=word.ended and not is_cut) for word, is_cut in zip(words, cut, strict=True)]
+        predictions = [_predict_word(word, rows.shape[1]) for word in words]
         if own is None:
             return predictions, [word.confidence for word in words]
         if own.of_paths:
@@ -161,14 +171,15 @@ def _sum_paths(
     return own.path_probabilities(paths, [tokenizer.symbols(each.text) for each in predictions]).tolist()
 
 
-def _predict_word(word: Decoded) -> Prediction:
+def _predict_word(word: Decoded, longest: int) -> Prediction:
+    """The prediction of a decoded word; ``longest`` is the most characters that the model writes."""
     runaway = not word.ended and has_repeated_ending(word.written)
     return Prediction(
         text=word.text,
         confidence=word.confidence,
         characters=tuple(zip(word.text, word.characters, strict=True)),
         runaway=runaway,
-        notes=() if word.ended or runaway else (note_cut(word.length),),
+        notes=() if word.ended or runaway else (note_cut(longest),),
     )
 
 

@@ -43,8 +43,8 @@ class Restriction:
     ) -> tuple[Float[np.ndarray, "n t classes"], Bool[np.ndarray, " n"]]:
         """``apply`` for rows of characters, which also removes the characters of positions that show others.
 
-        The end of a word does not move, since an autoregressive decoder predicts nothing after it. Removed rows are
-        appended as zeros.
+        The end of a word does not move, since an autoregressive decoder predicts nothing after it. A certain end is
+        appended for each removed row.
 
         Returns:
             The probabilities; and which words had a character replaced by another one than its other case, but none
@@ -57,7 +57,7 @@ class Restriction:
         mapped /= _at_least_tiny(total)
         inside = (best == 0).cumsum(1) == 0
         removed = inside & (total[..., 0] < LEAST_SHARE)
-        mapped[removed] = 0
+        mapped[removed] = np.arange(rows.shape[-1]) == 0
         order = np.argsort(removed, axis=1, kind="stable")
         kept_classes = np.append(np.flatnonzero(self.keep), self.other[self.gain > 0])
         replaced = inside & ~np.isin(best, kept_classes)

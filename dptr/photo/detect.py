@@ -22,6 +22,7 @@ from dptr.inference.providers import open_session
 from dptr.photo.components import label_runs, smallest_rectangle
 from dptr.photo.curve import find_outlines
 from dptr.utils.errors import UserError
+from dptr.utils.files import digest
 
 DEFAULT_DETECTOR = "ppocr"
 EMBEDDED = Path(__file__).with_name("detector.onnx")
@@ -203,6 +204,20 @@ def open_detector(name: str | Path, device: str = "cpu") -> Detector:
     if Path(name).suffix != ".onnx":
         raise UserError(f"detector '{name}': unknown; pass one of {', '.join(DETECTORS)}, or a file in ONNX")
     return DBDetector(name, device)
+
+
+def digest_detector(name: str | Path) -> str:
+    """The digest of a detector's file; "" for a key of ``DETECTORS``, and without a name.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    if not str(name) or str(name) in DETECTORS:
+        return ""
+    try:
+        return digest(Path(name))
+    except OSError as error:
+        raise UserError(f"detector '{name}': {error.strerror}; check the path") from error
 
 
 def find_boxes(

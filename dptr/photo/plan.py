@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
 from dptr.photo.inputs import is_url
 from dptr.photo.outputs import FORMATS, Shown, is_folder, write_pages
 from dptr.photo.overlay import draw_overlay
+from dptr.photo.record import Settings, add_record, check_record
 from dptr.utils.errors import UserError
 from dptr.utils.extras import require_extras
 from dptr.utils.files import atomic_file
@@ -30,12 +31,14 @@ class Plan:
         out: a file, a folder, or ``-`` for standard output.
         overlay: a PNG file or a folder of PNG files for the pictures with boxes; None = no pictures.
         numbers: the page numbers of each source.
+        settings: what decides the content of the files; a folder keeps it (``dptr.photo.record``).
     """
 
     style: str
     out: str
     overlay: str | None
     numbers: Numbers
+    settings: Settings = field(default_factory=dict)
 
     def find_written(self) -> set[str]:
         """The sources whose output files are all in the folder already.
@@ -44,17 +47,20 @@ class Plan:
         included if each page has its own file.
 
         Raises:
-            UserError: the output is not a folder.
+            UserError: the output is not a folder, or one of these files was written with other settings.
         """
         if self.out == "-" or not is_folder(self.out):
             raise UserError(f"--resume with -o {self.out}: only a folder, -o DIR/, holds inputs that are finished")
         single = FORMATS[self.style].single
-        return {
-            source
-            for source, known in self.numbers.items()
-            if (known or not single)
-            and all(os.path.isfile(self._output_path(source, number)) for number in known or [1])
-        }
+        written: set[str] = set()
+        names: list[str] = []
+        for source, known in self.numbers.items():
+            paths = [self._output_path(source, number) for number in known or [1]]
+            if (known or not single) and all(map(os.path.isfile, paths)):
+                written.add(source)
+                names += map(os.path.basename, paths)
+        check_record(Path(self.out), names, self.settings)
+        return written
 
     def check(self, written: Collection[str] = ()) -> None:
         """Check that everything can be written.
@@ -102,6 +108,8 @@ class Plan:
                 raise UserError(f"{path}: holds pages of another input; read one of them in another call")
             written.add(str(path))
             write_pages(group, self.style, path)
+            if isinstance(path, Path):  # in a folder
+                add_record(path, self.settings)
 
     def _write_overlays(self, pages: Iterable[Shown]) -> Iterator[Shown]:
         drawn_paths: set[Path] = set()

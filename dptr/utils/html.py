@@ -104,7 +104,7 @@ def _mark_differences(truth: str, prediction: str) -> tuple[str, str]:
         left += f"{start}{escape(truth[a:b])}{end}" if b > a else ""
         right += f"{start}{escape(prediction[c:d])}{end}" if d > c else ""
     nothing = '<span class="nothing">(nothing)</span>'
-    return f"<bdi>{left}</bdi>", f"<bdi>{right}</bdi>" if prediction else nothing
+    return f"<bdi>{left}</bdi>" if truth else nothing, f"<bdi>{right}</bdi>" if prediction else nothing
 
 
 def data_url(image: Image.Image) -> str:

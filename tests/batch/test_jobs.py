@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -23,6 +24,7 @@ from dptr.batch.work import MOST_TRIES, Do, Work, do_block
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.config.train import SynthRecipe
 from dptr.inference.reader import Reader
+from dptr.photo.detect import EMBEDDED
 from dptr.synth.datasets import write_folder as write_rendered
 from dptr.text.corpus import Corpus
 from dptr.utils.errors import UserError
@@ -269,6 +271,42 @@ def test_pages_of_documents_and_photographs(tmp_path: Path) -> None:
     assert [(row["source"], row["page"]) for row in rows] == [("photo.jpg", 1), ("two.pdf", 1), ("two.pdf", 2)]
     assert "bread" in rows[0]["text"] and json.loads(rows[0]["json"])["text"] == rows[0]["text"]
     assert [row["source"] for row in read_rows(tmp_path / "out", "failures")] == ["bad.pdf"]
+
+
+def test_names_are_not_files_of_the_same_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--charset 10`` means the digits, also where a file is called 10."""
+    monkeypatch.chdir(tmp_path)
+    Path("10").write_text("abc")
+    for name in (MODEL, "ppocr"):
+        Path(name).mkdir()
+    task = plan_reading(str(folder), {**SETTINGS, "charset": "10"})
+    assert task.work.settings["charset"] == "10" and task.work.settings["model"] == MODEL
+    assert task.asked["charset"] == "0123456789"
+    assert plan_reading(str(folder), {**SETTINGS, "charset": "./10"}).asked["charset"] == "abc"
+    pages = plan_ocr(str(folder), {**SETTINGS, "detector": "ppocr"}, {})
+    assert pages.work.settings["detector"] == pages.asked["detector"] == "ppocr"
+
+
+def test_another_detector_in_the_same_file_is_another_job(folder: Path, tmp_path: Path) -> None:
+    detector = tmp_path / "detector.onnx"
+
+    def plan() -> Task:
+        return plan_ocr(str(folder), {**SETTINGS, "detector": str(detector)}, {})
+
+    def do_nothing(job: Job, work: Work, blocks: Sequence[int]) -> Iterator[Record | Unfinished]:
+        yield from ()
+
+    detector.write_bytes(EMBEDDED.read_bytes())
+    task = plan()
+    run_task(task, str(tmp_path / "out"), do_nothing)
+    run_task(plan(), str(tmp_path / "out"), do_nothing)  # the same job
+    network = onnx.load(EMBEDDED)
+    network.producer_name = "another"
+    onnx.save(network, detector)
+    with pytest.raises(UserError, match=r"holds another job .detector"):
+        run_task(plan(), str(tmp_path / "out"), run_here)
+    with pytest.raises(UserError, match=r"detector .*: this machine holds another"):
+        run_task(task, str(tmp_path / "elsewhere"), run_here)
 
 
 def test_archives_know_their_inputs_only_when_they_are_read(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -132,7 +133,7 @@ def test_texts_go_on_after_an_interruption(capsys: pytest.CaptureFixture[str]) -
     assert run(given) == 2 and "new/frames.txt: exists, and nothing in it says" in capsys.readouterr().err
     assert run([*given, "--resume"]) == 0
     assert "dptr: 1 of 3 inputs passed over, whose files are in new/\n" in capsys.readouterr().err
-    assert {path.name: path.read_text() for path in Path("new").iterdir()} == {
+    assert {path.name: path.read_text() for path in Path("new").glob("[!.]*")} == {
         "a.txt": "red 11\npage 1\n",
         "frames.txt": "as it was",
         "deep.txt": "red 31\npage 1\n",
@@ -141,11 +142,50 @@ def test_texts_go_on_after_an_interruption(capsys: pytest.CaptureFixture[str]) -
     assert run([*given, "missing.png", "--resume"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ("--model dptr-en-tiny", "model 'dptr-latin [0-9a-f]{16}', not 'dptr-en-tiny [0-9a-f]{16}'"),
+        ("--pattern [0-9]+", r"pattern '', not '\[0-9\]\+'"),
+        ("--charset 10", r"charset '', not '10 characters \(\w+\)'"),
+        ("--lexicon words.txt", r"lexicon '', not 'words\.txt [0-9a-f]{16}'"),
+        ("--min-confidence 0.9", "min-confidence '0.4', not '0.9'"),
+        ("--pages 1", "pages '', not '1'"),
+        ("--detector rapidocr", "detector 'ppocr', not 'rapidocr'"),
+    ],
+)
+def test_files_of_other_options_are_not_passed_over(other: str, named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They were, so that one folder held readings of two models."""
+    Path("words.txt").write_text("red\n")
+    _out(capsys, "a.png", "-o", "new/")
+    before = {path: path.read_bytes() for path in Path("new").iterdir()}
+    assert run(["ocr", "a.png", "deep.png", "-o", "new/", "--resume", *other.split()]) == 2
+    assert re.fullmatch(
+        rf"dptr: error: --resume: new/a\.txt was written with {named}; pass the same options, or another folder\n",
+        capsys.readouterr().err,
+    )
+    assert {path: path.read_bytes() for path in Path("new").iterdir()} == before
+    same = ["--device", "cpu", "--batch-size", "2", "--isolate", "--overlay", "drawn/"]
+    _out(capsys, "a.png", "deep.png", "-o", "new/", "--resume", *same)
+    _out(capsys, "deep.png", "-o", "json/", "--json")
+    _out(capsys, "deep.png", "-o", "json/", "--json", *other.split())  # replaces it, and what is known about it
+    _out(capsys, "deep.png", "-o", "json/", "--json", *other.split(), "--resume")
+    with open("new/.dptr-ocr.jsonl", "ab") as record:
+        record.write(b'\n{"file": "a.txt", "settings": {"mod')  # killed
+    _out(capsys, "a.png", "-o", "new/", "--resume")
+    Path("new/a.txt").unlink()
+    _out(capsys, "a.png", "-o", "new/", "--resume", *other.split())
+    assert run(["ocr", "a.png", "-o", "new/", "--resume"]) == 2
+    capsys.readouterr()
+    Path("new/.dptr-ocr.jsonl").unlink()  # as an earlier version left it
+    _out(capsys, "a.png", "-o", "new/", "--resume", *other.split())
+
+
 def test_an_input_of_which_a_page_is_missing_is_not_finished(capsys: pytest.CaptureFixture[str]) -> None:
     _out(capsys, "frames.tif", "-o", "new/", "--format", "page", "--overlay", "drawn/")
     Path("new/frames-2.page.xml").unlink()
     _out(capsys, "frames.tif", "-o", "new/", "--format", "page", "--overlay", "drawn/", "--resume")
-    assert {path.name for path in Path("new").iterdir()} == {f"frames-{number}.page.xml" for number in (1, 2, 3)}
+    assert {path.name for path in Path("new").glob("[!.]*")} == {f"frames-{number}.page.xml" for number in (1, 2, 3)}
 
 
 @pytest.mark.parametrize("out", ["-", "all.txt"])
@@ -156,16 +196,16 @@ def test_only_a_folder_goes_on(out: str, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_folder_gets_a_file_for_each_input(capsys: pytest.CaptureFixture[str]) -> None:
     _out(capsys, "a.png", "frames.tif", "-o", "new/")
-    assert {path.name: path.read_text() for path in Path("new").iterdir()} == {
+    assert {path.name: path.read_text() for path in Path("new").glob("[!.]*")} == {
         "a.txt": "red 11\npage 1\n",
         "frames.txt": "\f".join(f"red {20 + number}\npage {number}\n" for number in (1, 2, 3)),
     }
     _out(capsys, "a.png", "frames.tif", "--pages", "1-", "-o", "pages/", "--format", "page")
     names = [f"{stem}.page.xml" for stem in ("a", "frames-1", "frames-2", "frames-3")]
-    assert sorted(path.name for path in Path("pages").iterdir()) == names
+    assert sorted(path.name for path in Path("pages").glob("[!.]*")) == names
     _out(capsys, "a.png", "frames.tif", "-o", "pages", "--format", "page")  # DPTR wrote them
     _out(capsys, "frames.tif", "-o", "two/", "--format", "page", "--pages", "2-3")
-    assert sorted(path.name for path in Path("two").iterdir()) == ["frames-2.page.xml", "frames-3.page.xml"]
+    assert sorted(path.name for path in Path("two").glob("[!.]*")) == ["frames-2.page.xml", "frames-3.page.xml"]
 
 
 def test_an_overlay_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
@@ -368,6 +408,6 @@ def test_a_file_is_whole_or_not_there_after_an_interrupt() -> None:
         assert time.monotonic() - began < 2
         assert process.returncode == 130 and b"interrupted" in errors and b"Traceback" not in errors
         assert not list(Path().rglob(".partial-*")) and not Path("all.pdf").exists()
-    files = sorted(Path("out").iterdir())
+    files = sorted(Path("out").glob("[!.]*"))
     assert 2 < len(files) < 60
     assert all(path.read_text() == f"red {path.stem}\npage 1\n" for path in files)

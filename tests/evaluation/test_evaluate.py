@@ -248,6 +248,14 @@ def test_gallery_shows_each_error_once_the_most_confident_first(data: Path) -> N
     assert "(nothing)" in page.texts  # what "silent" was read as
 
 
+def test_gallery_names_an_empty_label_as_it_does_an_empty_reading(tmp_path: Path) -> None:
+    """The truth of a picture without text was a blank cell."""
+    table: list[tuple[str, str | None, float]] = [("", "x", 0.7)]
+    report = evaluate(PlantedReader(table), [write_folder(tmp_path / "silent", table)], allow_empty=True)
+    html = report.to_html()
+    assert '<dt>truth</dt><dd><span class="nothing">(nothing)</span></dd>' in html and "<mark>x</mark>" in html
+
+
 def test_gallery_pictures_are_those_of_the_errors(data: Path) -> None:
     _, page, _ = gallery(data)
     pictures = [

@@ -120,6 +120,18 @@ def test_a_character_that_may_not_be_read_does_not_end_a_word(places: list[dict[
     assert read.text == expected and read.confidence > 0.35
 
 
+def test_a_word_without_an_end_stays_cut_where_characters_are_passed_over() -> None:
+    """Its confidence is that of what was read, and not that of an end that was never predicted."""
+    for places, text, runaway in (("a11$a1a", "a11a1a", False), ("1$11111", "111111", True)):
+        rows = _rows(*({character: 0.98} for character in places))
+        backend = _positions(rows)
+        (free,) = make_decoding(backend, "any").predict(backend, np.zeros((1, 8, 8, 3), np.uint8))
+        (read,) = make_decoding(backend, "any", charset="36").predict(backend, np.zeros((1, 8, 8, 3), np.uint8))
+        assert read.text == text and read.confidence > 0.9
+        assert read.runaway == free.runaway == runaway
+        assert read.notes == free.notes and bool(read.notes) == (not runaway)
+
+
 def test_two_cases_together_do_not_outweigh_the_end(tmp_path: Path) -> None:
     (tmp_path / "small.txt").write_text("a")
     backend = _positions(_rows({"a": 0.98}, {"": 0.4, "a": 0.3, "A": 0.3}, *[{"A": 0.4}] * 4))
