@@ -17,6 +17,7 @@ from dptr.cli.options import (
     device_options,
     language_option,
     out_option,
+    server_options,
 )
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say, say_error
@@ -53,15 +54,7 @@ EXPORTS = {"labels.tsv": "labeled", "lmdb": "labeled.lmdb", "label-studio": "lab
     help="Add labels of Label Studio, an LMDB, or a folder with labels.tsv; repeatable.",
 )  # fmt: skip
 @click.option("--no-page", is_flag=True, help="Propose words, and exit without serving the page.")
-@click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="The address to listen on. Default: 127.0.0.1.")
-@click.option(
-    "--port",
-    metavar="N",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    help="The port to listen on; 0 = any free port. Default: 8000.",
-)
-@click.option("--max-megabytes", metavar="N", type=float, default=32, help="Largest size of an upload. Default: 32.")
+@server_options()
 @device_options()
 def label(
     photos: tuple[str, ...], out: Path, crops: bool, threshold: float, recursive: bool, model: str | None,

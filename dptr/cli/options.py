@@ -240,3 +240,19 @@ def page_options() -> Decorator[Any]:
         detector_option(),
         device_options(),
     )  # fmt: skip
+
+
+def server_options() -> Decorator[Any]:
+    """What a server listens on and accepts: ``--host``, ``--port``, ``--max-megabytes``."""
+    return stack(
+        click.option(
+            "--host", metavar="ADDRESS", default="127.0.0.1", help="The address to listen on. Default: 127.0.0.1."
+        ),
+        click.option(
+            "--port", metavar="N", type=click.IntRange(0, 65535), default=8000,
+            help="The port to listen on; 0 = any free port. Default: 8000.",
+        ),
+        click.option(
+            "--max-megabytes", metavar="N", type=float, default=32, help="Largest request, or upload. Default: 32."
+        ),
+    )  # fmt: skip
