@@ -138,6 +138,7 @@ def _propose(
     from dptr.photo.ocr import OCR
 
     with progress_bars(" files") as show:
+        show("read", 0, len(sources))
         proposals = propose(
             store, sources, OCR(device=device, detector=detector, reader=reader), crops, threshold,
             done=lambda files: show("read", files, len(sources)), complain=say_error,
