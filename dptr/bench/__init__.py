@@ -119,7 +119,7 @@ def bench(
         backend: the backends to measure; None = those that the model and the installation support.
         repeats: timed rounds of each batch size, >= 1.
         threads: threads of each backend, >= 1.
-        progress: called after each process.
+        progress: called at the start and after each process.
 
     Raises:
         UserError: there is no such model or data set, no crop can be opened, a requested backend is unavailable, a
@@ -138,6 +138,7 @@ def bench(
     source = None if data is None else str(data)
     indices, drops = _find_readable(source)
     runs_by_backend: dict[BackendName, list[Measurement]] = {each: [] for each in backends}
+    progress("processes", 0, STARTS * len(backends))
     for number in range(STARTS * len(backends)):
         each = backends[number % len(backends)]
         rounds = repeats if len(runs_by_backend[each]) == STARTS - 1 else 0

@@ -12,12 +12,12 @@ import click
 from dptr.cli.command import command
 from dptr.cli.options import (
     NumberRange,
-    address_options,
     choose_recognizer,
     detector_option,
     device_options,
     language_option,
     out_option,
+    server_options,
 )
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say, say_error
@@ -54,8 +54,7 @@ EXPORTS = {"labels.tsv": "labeled", "lmdb": "labeled.lmdb", "label-studio": "lab
     help="Add labels of Label Studio, an LMDB, or a folder with labels.tsv; repeatable.",
 )  # fmt: skip
 @click.option("--no-page", is_flag=True, help="Propose words, and exit without serving the page.")
-@address_options()
-@click.option("--max-megabytes", metavar="N", type=float, default=32, help="Largest size of an upload. Default: 32.")
+@server_options()
 @device_options()
 def label(
     photos: tuple[str, ...], out: Path, crops: bool, threshold: float, recursive: bool, model: str | None,
@@ -139,6 +138,7 @@ def _propose(
     from dptr.photo.ocr import OCR
 
     with progress_bars(" files") as show:
+        show("read", 0, len(sources))
         proposals = propose(
             store, sources, OCR(device=device, detector=detector, reader=reader), crops, threshold,
             done=lambda files: show("read", files, len(sources)), complain=say_error,

@@ -112,6 +112,7 @@ def ocr(
     outcomes = run_ocr(reader, _with_boxes(sheets, user_boxes) if user_boxes else sheets, draws)
     on_terminal = out == "-" and sys.stdout.isatty()
     with nullcontext(_silent) if on_terminal else progress_bars(" pages") as show:
+        show("read", 0, total)
         plan.write(tally.accept(outcomes, lambda done: show("read", done, total)))
     tally.report(recognizer)
     if tally.failed:

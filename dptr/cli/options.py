@@ -166,19 +166,6 @@ def resume_option() -> Decorator[Any]:
     return click.option("--resume", is_flag=True, help="Continue an interrupted run in --out.")
 
 
-def address_options() -> Decorator[Any]:
-    """The address of a server: ``--host``, ``--port``."""
-    return stack(
-        click.option(
-            "--host", metavar="ADDRESS", default="127.0.0.1", help="The address to listen on. Default: 127.0.0.1."
-        ),
-        click.option(
-            "--port", metavar="N", type=click.IntRange(0, 65535), default=8000,
-            help="The port to listen on; 0 = any free port. Default: 8000.",
-        ),
-    )  # fmt: skip
-
-
 def device_options() -> Decorator[Any]:
     """The device of a recognizer: ``--device``, ``--batch-size``."""
     return stack(
@@ -252,4 +239,20 @@ def page_options() -> Decorator[Any]:
         expected_options(),
         detector_option(),
         device_options(),
+    )  # fmt: skip
+
+
+def server_options() -> Decorator[Any]:
+    """What a server listens on and accepts: ``--host``, ``--port``, ``--max-megabytes``."""
+    return stack(
+        click.option(
+            "--host", metavar="ADDRESS", default="127.0.0.1", help="The address to listen on. Default: 127.0.0.1."
+        ),
+        click.option(
+            "--port", metavar="N", type=click.IntRange(0, 65535), default=8000,
+            help="The port to listen on; 0 = any free port. Default: 8000.",
+        ),
+        click.option(
+            "--max-megabytes", metavar="N", type=float, default=32, help="Largest request, or upload. Default: 32."
+        ),
     )  # fmt: skip

@@ -9,11 +9,11 @@ import click
 from dptr.cli.command import command
 from dptr.cli.options import (
     ISOLATE,
-    address_options,
     choose_recognizer,
     detector_option,
     device_options,
     language_option,
+    server_options,
 )
 from dptr.utils.terminal import say
 from dptr.weights import DEFAULT_MODEL
@@ -25,9 +25,8 @@ from dptr.weights import DEFAULT_MODEL
     help=f"A model to serve; repeatable; requests use the first unless they name another. Default: {DEFAULT_MODEL}.",
 )  # fmt: skip
 @language_option("Serve")
-@address_options()
+@server_options()
 @detector_option()
-@click.option("--max-megabytes", metavar="N", type=float, default=32, help="Largest request body. Default: 32.")
 @click.option("--max-megapixels", metavar="N", type=float, default=50, help="Largest picture or page. Default: 50.")
 @click.option(
     "--max-pictures", metavar="N", type=int, default=64, help="Most files and pages in a request. Default: 64."

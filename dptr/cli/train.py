@@ -131,6 +131,7 @@ def bank(
     else:
         paths = [path for folder in images for path in list_images(folder)]
         with progress_bars() as bars:
+            bars("images", 0, len(paths))
             built = build_bank(
                 encoder, paths, out, progress=lambda done: bars("images", done, len(paths)), center_crop=center_crop
             )

@@ -177,7 +177,7 @@ def evaluate(
         paths: data sets, or root folders of several, which get a result each. All labels are read before the first
             picture.
         protocols: keys of ``dptr.evaluation.metrics.PROTOCOLS``, or languages.
-        progress: called after each batch.
+        progress: called at the start of each data set, and after each batch.
         allow_empty: include crops with an empty label, which show no text.
 
     Raises:
@@ -220,6 +220,7 @@ def _open_batches(
 ) -> Iterator[tuple[list[int], list[list[np.ndarray]]]]:
     """Yield the indices and views of each batch of pictures; append unreadable pictures to ``unreadable``."""
     total = len(dataset)
+    progress(data, 0, total)
     for start in range(0, total, reader.batch_size):
         end = min(start + reader.batch_size, total)
         indices, views = [], []

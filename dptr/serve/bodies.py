@@ -19,7 +19,7 @@ from dptr.serve.limits import Limits, Refusal, refuse_busy
 from dptr.serve.recognizers import Upload
 
 FILES = "files"  # the field with the files, in forms and in JSON
-_LONGEST_NAME = 255  # characters of a file name; the rest is cut off
+LONGEST_NAME = 1024  # characters of a file name, at most; each page of the file repeats it in the response
 _LINGER = 2.0  # seconds for which the rest of a refused body is still received
 _FIELDS = 32  # fields of a form, apart from files
 
@@ -134,13 +134,15 @@ async def _read_form(request: Request, stream: AsyncGenerator[bytes, None]) -> B
     """Parse a form. A field ``lexicon`` has one word a line.
 
     Raises:
-        Refusal: 400, the form is malformed, has a file in another field than ``FILES``, or has a field twice.
+        Refusal: 400, the form is malformed, has a file in another field than ``FILES``, has a field twice, or has a
+            file name that is too long.
     """
     parser = _InMemory(request.headers, stream, max_fields=_FIELDS, max_part_size=1 << 20)
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise Refusal(400, f"a broken form ({error.message.rstrip('.')}); see /docs") from error
+        reason = str(error.__cause__ or error.message).rstrip(".")
+        raise Refusal(400, f"a broken form ({reason}); see /docs") from error
     except (KeyError, ValueError) as error:  # the boundary is missing or not ASCII
         raise Refusal(400, "a broken form; see /docs") from error
     uploads: list[Upload] = []
@@ -182,7 +184,7 @@ def _decode_file(value: Any, index: int) -> Upload:
     """Decode a file: base64 or a data URL, alone or as ``{"name": ..., "data": ...}``.
 
     Raises:
-        Refusal: 400, the value is not base64.
+        Refusal: 400, the value is not base64, or the file name is too long.
     """
     name, data = (value.get("name"), value.get("data")) if isinstance(value, dict) else (None, value)
     if not isinstance(data, str) or not isinstance(name, str | None):
@@ -196,5 +198,13 @@ def _decode_file(value: Any, index: int) -> Upload:
 
 
 def _make_name(name: str | None, index: int) -> str:
-    """The name of a file, at most ``_LONGEST_NAME`` characters; a number for a file without a name."""
-    return name[:_LONGEST_NAME] if name else f"file-{index + 1}"
+    """The name of a file; a number for a file without a name.
+
+    Raises:
+        Refusal: 400, the name has more than ``LONGEST_NAME`` characters.
+    """
+    if name and len(name) > LONGEST_NAME:
+        raise Refusal(
+            400, f"a file name of {len(name)} characters; at most {LONGEST_NAME} are allowed, send a shorter name"
+        )
+    return name or f"file-{index + 1}"

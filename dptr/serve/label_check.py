@@ -45,15 +45,15 @@ def make_check_router(labeling: Labeling, answer: Answer) -> APIRouter:
     router = APIRouter(prefix="/v1/label/check")
 
     @router.get("", summary="What the sample of the words that were accepted unseen tells; null without one")
-    def told() -> Response:
+    def get_check() -> Response:
         return to_json(labeling.checked())
 
     @router.post("", summary="Draw a sample of the words that were accepted unseen, or more of them")
-    async def more(request: Request) -> Response:
+    async def draw_words(request: Request) -> Response:
         return await answer(request, partial(sample, labeling))
 
     @router.get("/items", summary="Words of the sample that nobody has looked at")
-    def items(
+    def list_items(
         limit: Annotated[int, Query(ge=1, le=_MOST_ITEMS)] = 10, person: Annotated[str, Query(max_length=64)] = ""
     ) -> Response:
         unreviewed = waiting(labeling.store)

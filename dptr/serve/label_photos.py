@@ -99,24 +99,24 @@ def make_photo_router(labeling: Labeling, answer: Answer, read_word: ReadWord) -
     router = APIRouter(prefix="/v1/label")
 
     @router.get("/photos", summary="The first photograph; null where none could be opened")
-    def first() -> Response:
+    def first_photo() -> Response:
         return to_json({"first": labeling.store.beside(0)[1]})
 
     @router.get("/photos/{photo}", summary="A photograph: all its words, and which one is before and behind it")
-    def one(photo: Number) -> Response:
+    def get_photo(photo: Number) -> Response:
         return to_json(show(labeling, photo))
 
     @router.get("/photos/{photo}/picture", summary="A photograph as it is shown")
-    def picture(photo: Number) -> Response:
+    def get_picture(photo: Number) -> Response:
         whole = labeling.pictures.whole(labeling.store.photo(photo))
         return Response(encode_view(whole), media_type="image/jpeg")
 
     @router.post("/photos/{photo}/words", summary="Add a word that was missed: its box is read")
-    async def add(photo: Number, request: Request) -> Response:
+    async def add_word(photo: Number, request: Request) -> Response:
         return await answer(request, partial(draw, labeling, photo, read_word))
 
     @router.post("/items/{item}/remove", summary="Take a word away")
-    async def take(item: Number, request: Request) -> Response:
+    async def remove_word(item: Number, request: Request) -> Response:
         return await answer(request, partial(remove, labeling, item))
 
     return router

@@ -229,11 +229,11 @@ def make_router(labeling: Labeling, answer: Answer, read_word: ReadWord, read_pa
         return FileResponse(page_file("label.html"))
 
     @router.get("/v1/label", summary="How far the set of labels is")
-    def summary() -> Response:
+    def get_summary() -> Response:
         return to_json(labeling.summarize())
 
     @router.get("/v1/label/items", summary="Words of a state, the least sure first")
-    def items(
+    def list_items(
         state: State = "open",
         after: Annotated[str, Query(pattern=r"^-?[0-9.e-]{1,24},[0-9]{1,18}$")] = "-1,0",
         limit: Annotated[int, Query(ge=1, le=_MOST_ITEMS)] = 10,
@@ -242,24 +242,24 @@ def make_router(labeling: Labeling, answer: Answer, read_word: ReadWord, read_pa
         return to_json(labeling.choose(state, _parse_after(after), limit, person))
 
     @router.get("/v1/label/items/{item}", summary="A word")
-    def one(item: Number) -> Response:
+    def get_item(item: Number) -> Response:
         return to_json(describe(labeling.store.get(item)))
 
     @router.post("/v1/label/items/{item}", summary="Change a word: its text, its state, its box")
-    async def change(item: Number, request: Request) -> Response:
+    async def change_item(item: Number, request: Request) -> Response:
         return await answer(request, partial(labeling.change, item, read_word))
 
     @router.get("/v1/label/items/{item}/crop", summary="A word, cut out")
-    def crop(item: Number) -> Response:
+    def get_crop(item: Number) -> Response:
         return Response(encode_crop(labeling.pictures.cut(labeling.store.get(item))), media_type="image/png")
 
     @router.get("/v1/label/items/{item}/around", summary="A word where it stands: the part 'frame' of its photograph")
-    def around(item: Number) -> Response:
+    def get_surroundings(item: Number) -> Response:
         found = labeling.pictures.surroundings(labeling.store.get(item))
         return Response(encode_view(found.image), media_type="image/jpeg")
 
     @router.post("/v1/label/pictures", summary="Add pictures")
-    async def add(request: Request) -> Response:
+    async def add_pictures(request: Request) -> Response:
         return await answer(request, partial(labeling.add, read_word, read_pages))
 
     return router

@@ -185,23 +185,23 @@ def make_training_router(trained: Trained, answer: Answer) -> APIRouter:
     router = APIRouter(prefix="/v1/label/trainings")
 
     @router.get("", summary="All trainings, the last one first")
-    def trainings() -> Response:
+    def list_trainings() -> Response:
         return _json(trained.summarize())
 
     @router.post("", summary="Begin a training")
-    async def start(request: Request) -> Response:
+    async def start_training(request: Request) -> Response:
         return await answer(request, trained.start)
 
     @router.get("/{number}", summary="A training: its curves, and what it changed")
-    def show(number: int) -> Response:
+    def get_training(number: int) -> Response:
         return _json(trained.show(number))
 
     @router.post("/{number}", summary="Stop or resume a training, or use its recognizer")
-    async def step(number: int, request: Request) -> Response:
+    async def change_training(number: int, request: Request) -> Response:
         return await answer(request, partial(trained.step, number))
 
     @router.get("/{number}/model.onnx", summary="The recognizer of a training, as one file")
-    def model(number: int) -> Response:
+    def get_model(number: int) -> Response:
         run = trained.trainings.get(number)
         if run.phase != "done":
             raise UserError(f"run {number}: it is {run.phase}; its recognizer can be taken once it is done")
@@ -209,7 +209,7 @@ def make_training_router(trained: Trained, answer: Answer) -> APIRouter:
         return FileResponse(run.exported, media_type="application/octet-stream", filename=name)
 
     @router.get("/{number}/crops/{name}", summary="A crop of those that a training was compared on")
-    def crop(number: int, name: str) -> Response:
+    def get_crop(number: int, name: str) -> Response:
         path = trained.trainings.get(number).crops / "images" / name
         if not _CROP.fullmatch(name) or not path.is_file():
             raise UserError(f"crop '{name[:40]}': not in run {number}; load the page again")

@@ -232,6 +232,7 @@ def render_features(recipe: AdaptRecipe, loaded: Loaded) -> tuple[FeatureSets, l
             done += more
             bars("pictures", done, total)
 
+        progress(0)
         features = FeatureSets(*(encode_words(model, source, count, progress) for source, count in source_counts))
     message = (
         f"words to learn: {domain.corpus.describe()}; {recipe.domain_crops:,} pictures of them, "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -26,9 +27,10 @@ from dptr.evaluation.accuracy import Recognize, Team, score_crops
 from dptr.evaluation.calibration import calibrate
 from dptr.evaluation.metrics import confidence_protocol, validation_protocol
 from dptr.inference.torch_backend import crop_probabilities, crop_probabilities_and_paths
-from dptr.models.checkpoint import CHECKPOINT_FILES, Checkpoint, digest_tensors, save_checkpoint
+from dptr.models.checkpoint import CHECKPOINT_FILES, Checkpoint, digest_tensors, open_checkpoint, save_checkpoint
 from dptr.models.decoders.ctc import TokenCTC
 from dptr.models.fmu import counting_loss
+from dptr.models.loading import load_strictly
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
@@ -327,6 +329,18 @@ class FinetuneTask(Task):
             message += f"; not kept: {', '.join(forgotten)} lost more than forgetting.max_loss={self.max_loss:g}"
         return Validation(scores, message, variant=f"_{fraction:g}" if fraction < 1 else "")
 
+    def score_saved(self, model: str, out: Path) -> Validation | None:
+        folder = _model_folder(out, model)
+        if model and not folder.exists():  # ``_report_unlimited`` deleted it
+            return None
+        weights = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        try:
+            load_strictly(self.model, open_checkpoint(folder).tensors, str(folder))
+            validation = self.evaluate(1.0, {})
+        finally:
+            self.model.load_state_dict(weights)
+        return replace(validation, scores=_without_others(validation.scores)) if model else validation
+
     def other_scores(self, scores: Scores) -> Scores:
         """Word accuracy on each set of other crops."""
         return {name: scores[OTHERS + name] for name in self.others if OTHERS + name in scores}
@@ -347,11 +361,16 @@ class FinetuneTask(Task):
         calibration = calibrate(self.validation, self.tokenizer, read_with_paths, confidence_protocol(self.charset))
         scores = {**validation.scores, **(self.unlimited_scores if validation.model else {})}
         card = {**self.card, "results": [{**result, **scores}], **calibration.to_card()}
-        folder = out / (f"model-{validation.model}" if validation.model else "model")
+        folder = _model_folder(out, validation.model)
         save_checkpoint(
             folder, "recognizer", self.model, self.recipe.model, self.charset, self.dual, card,
             temperature=calibration.temperature,
         )  # fmt: skip
+
+
+def _model_folder(out: Path, model: str) -> Path:
+    """The folder of a model that is kept (``Validation.model``)."""
+    return out / (f"model-{model}" if model else "model")
 
 
 def _without_others(scores: Scores) -> Scores:

@@ -206,15 +206,15 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, tens
         }
 
 
-def compare_data(progress: Progress, data: Mapping[str, str]) -> list[str]:
-    """Warnings for the log about sets of crops that changed since the last launch; store the new digests."""
-    effects = {"validation": "states are compared with scores on those before, so that a better one may not be kept"}
-    changed = [
-        f"warning: the crops for {role} have changed: {progress.data[role]} before, {now} now; "
+def compare_data(progress: Progress, data: Mapping[str, str]) -> dict[str, str]:
+    """Warnings for the log about sets of crops that changed since the last launch, by role; store the new digests."""
+    effects = {"validation": "the best state so far is measured on the new ones"}
+    changed = {
+        role: f"warning: the crops for {role} have changed: {progress.data[role]} before, {now} now; "
         + effects.get(role, "losses go on from others")
         for role, now in data.items()
         if progress.data.get(role, now) != now
-    ]
+    }
     progress.data = dict(data)
     return changed
 

@@ -104,6 +104,19 @@ class Task(ABC):
     def is_better(self, scores: Scores, best: Scores, baseline: Scores) -> bool:
         """Whether a state with ``scores`` replaces the best one so far; ``best`` is empty if there is none."""
 
+    def score_saved(self, model: str, out: Path) -> Validation | None:
+        """Score a model that ``save`` wrote on validation crops that have changed; called like ``validate``.
+
+        Tasks with ``data["validation"]`` implement it. The present weights are the same afterwards.
+
+        Returns:
+            None: the model is not kept any more.
+
+        Raises:
+            UserError: the model cannot be opened.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def save(self, validation: Validation, step: int, out: Path) -> None:
         """Write the weights that were just validated; called in the main process only."""

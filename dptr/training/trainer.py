@@ -89,7 +89,9 @@ class Trainer:
             self.log.say(f"{out}: goes on after step {self.progress.step} of {run.steps}")
         self.progress.origins = dict(task.origins)
         self.log.begin(self.progress.step)
-        for line in (*compare_data(self.progress, task.data), *notes):
+        changed = compare_data(self.progress, task.data)
+        self.validation_changed = "validation" in changed
+        for line in (*changed.values(), *notes):
             self.log.say(line)
         self.started = time.monotonic() - self.progress.seconds
         self.writer = StateWriter()
@@ -105,6 +107,8 @@ class Trainer:
         """
         progress, config, task = self.progress, self.run_config, self.task
         with self.interruption.handle_signals(), self.lock_run_folder(), self.writer.waiting_at_exit(self.log.say):
+            if self.validation_changed:
+                self.score_best_again()
             if progress.step == 0 and task.validate_first:
                 self.validate()
             if self.out_of_patience() or self.seconds_left() == 0:
@@ -182,6 +186,22 @@ class Trainer:
                     record = {f"validation_{name}{validation.variant}": score for name, score in scores.items()}
                     self.log.write(progress.step, record)
                     self.log.say(f"step {progress.step}: {validation.message}")
+
+    def score_best_again(self) -> None:
+        """Score the best models so far on the present validation crops, with which later states are compared.
+
+        Raises:
+            UserError: a model cannot be opened.
+        """
+        best = self.progress.best
+        with averaged_weights(self.module, None):
+            for model in list(best):
+                validation = self.task.score_saved(model, self.out)
+                if validation is None:
+                    del best[model]
+                    continue
+                best[model] = dict(validation.scores)
+                self.log.say(f"best state so far{f' ({model})' if model else ''}: {validation.message}")
 
     def out_of_patience(self) -> bool:
         """Whether the task's patience is used up; if so, say so in the log."""

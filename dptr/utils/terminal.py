@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -67,7 +68,8 @@ def say(line: str, level: int = 0) -> None:
     """
     if _verbosity >= level:
         line = escape(line, keep="\n")
-        print(f"\r\x1b[K{line}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
+        start = "\r\x1b[K" if sys.stderr.isatty() else ""
+        print(f"{start}{line}\n", end="", file=sys.stderr, flush=True)  # one write: lines of other threads stay apart
 
 
 def say_error(problem: Exception | str) -> None:
@@ -85,30 +87,67 @@ def progress_bars(unit: str = "it") -> Iterator[Callable[[str, int, int], None]]
     """Yield a function (name, done, total) that draws progress bars on standard error.
 
     A bar shows what is done, the elapsed time, the remaining time, and the rate per second. If standard error is not a
-    terminal, a line every ``EVERY`` seconds says how much is done, as in the log of a training.
+    terminal, a line every ``EVERY`` seconds says how much is done, as in the log of a training, also while a single
+    piece takes longer than that. Call the function with ``done=0`` at the start, so that the first line is not late.
 
     Args:
         unit: of what is counted, as tqdm shows it after the rate.
     """
+    if sys.stderr.isatty() and shows_progress():
+        with _drawn_bars(unit) as draw:
+            yield draw
+    else:
+        with _printed_lines(unit) as update:
+            yield update
+
+
+@contextmanager
+def _drawn_bars(unit: str) -> Iterator[Callable[[str, int, int], None]]:
     from tqdm import tqdm
 
     bars: dict[str, Any] = {}
-    last_line = time.monotonic()
 
     def draw(name: str, done: int, total: int) -> None:
         if name not in bars:
             bars[name] = tqdm(total=total, desc=name, unit=unit, leave=False, file=sys.stderr, bar_format=_BAR)
         bars[name].update(done - bars[name].n)
 
-    def print_line(name: str, done: int, total: int) -> None:
-        nonlocal last_line
-        now = time.monotonic()
-        if now - last_line >= EVERY:
-            last_line = now
-            say(f"{name} {done:,} of {total:,}{unit if unit not in ('it', f' {name}') else ''}")
-
     try:
-        yield draw if sys.stderr.isatty() and shows_progress() else print_line
+        yield draw
     finally:
         for bar in bars.values():
             bar.close()
+
+
+@contextmanager
+def _printed_lines(unit: str) -> Iterator[Callable[[str, int, int], None]]:
+    from tqdm import tqdm
+
+    latest: tuple[str, int, int] | None = None
+    starts: dict[str, float] = {}
+    stopped = threading.Event()
+
+    def update(name: str, done: int, total: int) -> None:
+        nonlocal latest
+        starts.setdefault(name, time.monotonic())
+        latest = name, done, total
+
+    def print_lines() -> None:
+        while not stopped.wait(EVERY):
+            if latest is None:
+                continue
+            name, done, total = latest
+            elapsed = tqdm.format_interval(time.monotonic() - starts[name])
+            try:
+                say(f"{name} {done:,} of {total:,}{unit if unit not in ('it', f' {name}') else ''} [{elapsed}]")
+            except OSError:  # standard error is closed, and the next message of the command says so
+                return
+
+    thread = threading.Thread(target=print_lines, name="dptr-progress", daemon=True)
+    try:
+        thread.start()
+        yield update
+    finally:
+        stopped.set()
+        if thread.is_alive():
+            thread.join()

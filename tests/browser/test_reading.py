@@ -235,7 +235,7 @@ def test_a_model_of_several_sizes_that_writes_spaces_is_read_as_in_python(browse
         crops = save(page)
         page.click("#clear")
         page.check("input[value=photograph]", force=True)
-        page.locator("#least").evaluate("each => { each.value = 0; each.dispatchEvent(new Event('input')); }")
+        page.locator("#threshold").evaluate("each => { each.value = 0; each.dispatchEvent(new Event('input')); }")
         page.set_input_files("#files", PHOTOGRAPH)
         page.wait_for_selector("polygon")
         (photograph,) = save(page)

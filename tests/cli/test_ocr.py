@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 import types
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pypdfium2
@@ -81,6 +83,26 @@ def test_all_inputs_are_read_in_order(capsys: pytest.CaptureFixture[str]) -> Non
 def test_standard_input_is_read(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(Path("frames.tif").read_bytes())))
     assert [row[:2] for row in _rows(_out(capsys, "-", "--json"))] == [("-", 1), ("-", 2), ("-", 3)]
+
+
+def test_a_page_that_takes_long_is_announced_in_a_log(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SlowOCR(FakeOCR):
+        def stream(self, sheets: Any) -> Iterator[Any]:
+            for page in super().stream(sheets):
+                for _ in range(1000):
+                    time.sleep(0.01)
+                    said.append(capsys.readouterr().err)
+                    if "read 0 of 1 pages" in said[-1]:
+                        break
+                yield page
+
+    said: list[str] = []
+    monkeypatch.setattr(sys.modules["dptr.photo.ocr"], "OCR", SlowOCR)
+    monkeypatch.setattr("dptr.utils.terminal.EVERY", 0.02)
+    assert run(["ocr", "a.png", "-o", "a.txt"]) == 0
+    assert "read 0 of 1 pages [00:00]\n" in "".join(said)
 
 
 def test_pages_are_chosen(capsys: pytest.CaptureFixture[str]) -> None:

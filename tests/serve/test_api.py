@@ -13,6 +13,7 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Iterator
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from dptr.photo.ocr import OCR
 from dptr.photo.outputs import FORMATS
 from dptr.photo.pdf import Pdf
 from dptr.serve.app import create_app
-from dptr.serve.bodies import Body, Intake
+from dptr.serve.bodies import LONGEST_NAME, Body, Intake
 from dptr.serve.guard import HEADERS, check_address, parse_tokens
 from dptr.serve.limits import Limits, Refusal
 from dptr.serve.options import MEDIA_TYPES, STYLES
@@ -108,8 +109,19 @@ def test_crops_are_read_as_by_the_library_and_failures_stand_beside_them(client:
     assert [error["status"] for error in answer.json()["errors"]] == [415, 422]
 
 
+class StoppedClock(datetime):
+    """A clock that stands still: PAGE XML contains the time of its creation."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> StoppedClock:
+        return cls(2026, 1, 2, 3, 4, 5, tzinfo=tz)
+
+
 @pytest.mark.parametrize("style", STYLES)
-def test_every_format_is_written_as_by_the_command_line(client: TestClient, style: str) -> None:
+def test_every_format_is_written_as_by_the_command_line(
+    client: TestClient, style: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dptr.photo.outputs.page_xml.datetime", StoppedClock)
     answer = client.post("/v1/ocr", files=form(CLEAN), data={"format": style})
     assert answer.status_code == 200 and answer.headers["content-type"] == MEDIA_TYPES[style]
     if style == "pdf":
@@ -306,9 +318,21 @@ def test_bodies_that_are_broken(client: TestClient, kind: str, content: bytes, s
 
 
 def test_files_of_hostile_names_come_back_as_they_were(client: TestClient) -> None:
-    for name in ("<img src=x onerror=alert(1)>.png", "../../etc/passwd", "\u202egnp.exe", "n" * 300):
+    for name in ("<img src=x onerror=alert(1)>.png", "../../etc/passwd", "\u202egnp.exe", "n" * LONGEST_NAME):
         (reading,) = client.post("/v1/read", files=form(CLEAN, name=name)).json()["readings"]
-        assert reading["path"] == name[:255]
+        assert reading["path"] == name
+
+
+@pytest.mark.parametrize("route", ["/v1/ocr", "/v1/read"])
+def test_a_file_name_is_never_cut_and_one_that_is_too_long_is_refused(client: TestClient, route: str) -> None:
+    name = "n" * (LONGEST_NAME + 1)
+    encoded = {"name": name, "data": base64.b64encode(CLEAN).decode()}
+    for answer in (client.post(route, files=form(CLEAN, name=name)), client.post(route, json={"files": [encoded]})):
+        assert answer.status_code == 400
+        assert answer.json()["error"] == (
+            f"a file name of {LONGEST_NAME + 1} characters; at most {LONGEST_NAME} are allowed, send a shorter name"
+        )
+    assert client.post(route, files=form(CLEAN, name=100 * name)).status_code == 400
 
 
 def run_app(

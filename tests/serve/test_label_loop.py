@@ -52,7 +52,7 @@ def test_from_a_photograph_to_a_recognizer_in_use(browser: Any, tmp_path: Path) 
         page.click("#train")
         page.locator("#phase.done, #phase.failed").wait_for(timeout=1_500_000)
         assert page.locator("#phase").inner_text() == "Done", page.locator("#run-error").inner_text()
-        assert "held-out crops, not trained on" in page.locator("#compared-told").inner_text()
+        assert "held-out crops, not trained on" in page.locator("#compared-summary").inner_text()
         assert page.locator("#accuracy polyline").count() == 1 and page.locator("#others polyline").count() >= 4
         page.click("#use")
         page.get_by_text("set-1 reads from now on").wait_for()

@@ -75,7 +75,7 @@ def test_words_are_accepted_corrected_and_marked_by_keyboard(browser: Any, tmp_p
         shown(page, "ok")
         page.click("[data-state=illegible]")
         shown(page, "three")
-        assert "4 of 5 words done" in page.locator("#told").inner_text()
+        assert "4 of 5 words done" in page.locator("#progress").inner_text()
 
 
 def test_a_box_is_dragged_and_put_back(browser: Any, tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_training_is_begun_stopped_resumed_and_used(
         (tmp_path / "set" / "runs" / "1" / "words.txt").write_text("quick\n")
         page.click("#resume")
         page.locator("#phase.done").wait_for()
-        assert "6 labeled crops. 0 of them are read otherwise" in page.locator("#compared-told").inner_text()
+        assert "6 labeled crops. 0 of them are read otherwise" in page.locator("#compared-summary").inner_text()
         page.click("#use")
         page.get_by_text("set-1 reads from now on").wait_for()
         page.click("#train")

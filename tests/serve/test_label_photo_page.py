@@ -194,7 +194,7 @@ def test_photographs_without_any_word_can_be_drawn_on(browser: Any, tmp_path: Pa
         assert page.locator("#photo-name").inner_text() == "<b>.png" and page.locator("#photo-after").is_disabled()
         page.click("#photo-before")
         page.wait_for_function("() => document.getElementById('photo-name').textContent === 'a.png'")
-        assert page.locator("#photo-told").inner_text() == "0 words"
+        assert page.locator("#photo-counts").inner_text() == "0 words"
         box = page.locator("#photo-stage img").bounding_box()
         drag(page, (box["x"] + 20, box["y"] + 20, box["x"] + 120, box["y"] + 60))
         page.locator("#photo-word").wait_for()
@@ -255,9 +255,9 @@ def test_a_sample_of_the_accepted_words_is_checked(browser: Any, tmp_path: Path)
             if number == 1:
                 page.keyboard.type("another")
             page.keyboard.press("Escape" if number == 3 else "Enter")
-        told = page.locator("#check-told")
-        told.filter(has_text="1 of 3 checked words is wrong: 33 %").wait_for()
-        told.filter(has_text="1 more is illegible").filter(has_text="95 % confidence").wait_for()
+        result = page.locator("#check-result")
+        result.filter(has_text="1 of 3 checked words is wrong: 33 %").wait_for()
+        result.filter(has_text="1 more is illegible").filter(has_text="95 % confidence").wait_for()
         assert page.locator("#count-check").inner_text() == "46"
         page.click("[data-state=sure]")
         page.click("#check-go")

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from helpers_train import STEPS, Parts, check_whole, contents, records
 
+from dptr.evaluation.calibration import Calibration
 from dptr.training.adapt import adapt
 from dptr.training.align import align
 from dptr.training.finetune import finetune
@@ -190,6 +191,54 @@ def test_a_resumed_run_says_which_crops_have_changed(parts: Parts, tmp_path: Pat
     assert re.search(
         r"warning: the crops for (training|validation) have changed: \d+ \(\w+\) before, \d+ \(\w+\) now", said
     )
+
+
+def test_the_best_state_is_measured_again_if_the_validation_crops_have_changed(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was compared by its score on the crops of before: 90 % of easy ones, so that nothing was kept any more."""
+    scores: list[float] = []
+    weights: list[dict[str, Any]] = []
+
+    def score(crops: Any, tokenizer: Any, recognize: Any, *rest: Any) -> dict[str, float]:
+        weights.append({name: tensor.clone() for name, tensor in recognize.args[0].state_dict().items()})
+        return {"word_accuracy": scores.pop(0)}
+
+    def end_step(run: Trainer) -> bool:
+        done = real_end(run)
+        if run.progress.step == 1:
+            raise Crash
+        return done
+
+    monkeypatch.setattr("dptr.training.finetune.score_crops", score)
+    monkeypatch.setattr("dptr.training.finetune.calibrate", lambda *_: Calibration(1.0))
+    crops = shutil.copytree(parts.folder / "crops", tmp_path / "crops")
+    recipe = parts.recipe(
+        "finetune", f"data.validation=[{json.dumps(str(crops))}]", "run.steps=3", "run.validate_every=1",
+        "run.save_every=1", "run.tensorboard=false", "optim.ema_decay=0",
+    )  # fmt: skip
+    scores[:] = [0.9, 0.1, 0.1, 0.1]
+    finetune(recipe, tmp_path / "whole")
+    initial, *_, third, last = weights
+    weights.clear()
+    scores[:] = [0.9, 0.1]
+    with monkeypatch.context() as patch:
+        real_end = Trainer.end_step
+        patch.setattr(Trainer, "end_step", end_step)
+        with pytest.raises(Crash):
+            finetune(recipe, tmp_path / "run")
+    lines = (crops / "labels.tsv").read_text().splitlines(keepends=True)
+    (crops / "labels.tsv").write_text("".join(lines[1:]))
+    weights.clear()
+    scores[:] = [0.2, 0.5, 0.4]
+    model = finetune(recipe, tmp_path / "run", resume=True)
+    said = capsys.readouterr().err
+    assert "validation have changed" in said and "now; the best state so far is measured on the new ones" in said
+    assert re.search(r"best state so far: reads 20\.0% of \d+ validation crops", said)
+    (result,) = read_json(model / "card.json", "card")["results"]
+    assert (result["step"], result["word_accuracy"]) == (2, 0.5)
+    for measured, expected in zip(weights, (initial, third, last), strict=True):  # what trains on is what trained
+        assert all(tensor.equal(expected[name]) for name, tensor in measured.items())
 
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -13,7 +13,7 @@ const STAND_FOR = [["R", "א"], ["A", "א"], ["L", "a"], ["E", "1"], ["N", "1"]]
 const INSET = 0.12; // removed above and below the text, in heights of the detected box, which was grown for reading
 
 export function assemblePage({ width, height }, lines) {
-  const parts = lines.map((line) => readPart(line.choose())).filter((part) => part.words.length);
+  const parts = lines.map((line) => readPart(line.bestView())).filter((part) => part.words.length);
   const texts = parts.flatMap((part) => part.words.map((word) => word.text));
   const leftward = mostRunLeft(texts);
   const ordered = orderBoxes(parts.map((part) => part.box), leftward).map(({ boxes, block }) => {
@@ -48,7 +48,7 @@ function standFor(text) {
 
 // The words read in one box, from left to right, with the box around them and the direction of the view.
 function readPart(view) {
-  const chosen = view.chosen().filter(({ reading }) => reading.text.trim()).map(({ span, reading }) => [bounds(view.gaps, span), reading]);
+  const chosen = view.chosenWords().filter(({ reading }) => reading.text.trim()).map(({ span, reading }) => [bounds(view.gaps, span), reading]);
   const read = joinUnspaced(view, chosen);
   const words = read.flatMap(([[left, right], reading]) => wordsOf(view, reading, left, right));
   return { words, direction: view.direction, box: read.length ? place(view, read[0][0][0], read.at(-1)[0][1]) : [] };

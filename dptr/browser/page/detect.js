@@ -28,38 +28,38 @@ export class Detector {
     Object.assign(this, { ort, session });
   }
 
-  // The boxes of text in pixels of the picture: four corners each, clockwise. tell(text): called with the progress
-  async find(picture, tell) {
+  // The boxes of text in pixels of the picture: four corners each, clockwise. onProgress(text): called with the progress
+  async find(picture, onProgress) {
     const [short, long] = [picture.width, picture.height].sort((one, two) => one - two);
     let scale = Math.min(SHORT_SIDE / short, ENLARGE);
     scale = Math.min(Math.max(scale, Math.min(1, LONG_SIDE / long)), LONG_SIDE / long);
-    tell("Looking for text …");
+    onProgress("Looking for text …");
     const boxes = await this.findAt(picture, scale, () => {});
     const fine = Math.min(1, TILED_SIDE / long);
     if (fine > TILED_GAIN * scale) {
-      if (!boxes.length) return isBlank(picture) ? boxes : this.findAt(picture, fine, tell);
+      if (!boxes.length) return isBlank(picture) ? boxes : this.findAt(picture, fine, onProgress);
       const sides = boxes.map((box) => Math.min(...sideLengths(box)) * scale).sort((one, two) => one - two);
       const middle = (sides[Math.floor((sides.length - 1) / 2)] + sides[Math.floor(sides.length / 2)]) / 2;
-      if (middle < SMALL_TEXT) return this.findAt(picture, fine, tell);
+      if (middle < SMALL_TEXT) return this.findAt(picture, fine, onProgress);
     }
     return boxes;
   }
 
-  async findAt(picture, scale, tell) {
+  async findAt(picture, scale, onProgress) {
     const width = Math.max(1, round(picture.width * scale));
     const height = Math.max(1, round(picture.height * scale));
-    const map = await this.mapText(shrink(picture, width, height), tell);
+    const map = await this.mapText(shrink(picture, width, height), onProgress);
     const [across, down] = [picture.width / width, picture.height / height];
     return findBoxes(map, width, height).map((box) => box.map(([x, y]) => [x * across, y * down]));
   }
 
   // The probability of text at each pixel. Large pictures are read in tiles.
-  async mapText(picture, tell) {
+  async mapText(picture, onProgress) {
     const { width, height } = picture;
     const text = new Float32Array(width * height);
     const tiles = stretches(height).flatMap((rows) => stretches(width).map((columns) => [rows, columns]));
     for (const [index, [[top, bottom], [left, right]]] of tiles.entries()) {
-      tell(`Looking for small text, part ${index + 1} of ${tiles.length} …`);
+      onProgress(`Looking for small text, part ${index + 1} of ${tiles.length} …`);
       const [above, before] = [Math.max(top - TILE_MARGIN, 0), Math.max(left - TILE_MARGIN, 0)];
       const tile = cut(picture, before, above, Math.min(right + TILE_MARGIN, width), Math.min(bottom + TILE_MARGIN, height));
       const [part, row] = await this.run(tile);

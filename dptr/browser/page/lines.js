@@ -37,13 +37,13 @@ class View {
     });
   }
 
-  takeLine(reading) {
+  setLineReading(reading) {
     this.lineReading = reading;
     if (reading.text.trim() && !reading.runaway) this.likelyGaps = weighSpaces(this.gaps, this.columns, reading, this.direction);
   }
 
   // The words of the best way to split the line. Words that are not read yet count with confidence 1.
-  chosen() {
+  chosenWords() {
     return chooseWords(this.likelyGaps, (span) => {
       const word = this.byNumber.get(String(span));
       return word && this.confidence(word);
@@ -55,25 +55,25 @@ class View {
     return reading.text.trim() && !reading.runaway ? reading.product : 0;
   }
 
-  unread() {
-    return this.chosen().filter((word) => !word.reading);
+  unreadWords() {
+    return this.chosenWords().filter((word) => !word.reading);
   }
 
   // The mean of the logarithms of the confidences of the chosen words.
-  worth() {
-    const words = this.chosen();
+  score() {
+    const words = this.chosenWords();
     return words.reduce((sum, word) => sum + Math.log(Math.max(this.confidence(word), 1e-6)), 0) / words.length;
   }
 
   // The words in the reading of the whole line; none if it has another number of words than were chosen.
   wordsOfLine() {
     const words = this.lineReading ? splitReading(this.lineReading, this.direction) : [];
-    return words.length === this.chosen().length ? words : [];
+    return words.length === this.chosenWords().length ? words : [];
   }
 
   // Adds to words the punctuation and symbols at their ends that only the reading of the whole line has.
-  takeSigns() {
-    const chosen = this.chosen();
+  addPunctuation() {
+    const chosen = this.chosenWords();
     this.wordsOfLine().forEach((inLine, index) => {
       const reading = chosen[index].reading;
       const letters = withoutSigns(reading.text);
@@ -94,7 +94,7 @@ export class Line {
   }
 
   isDoubtful() {
-    return !this.turned && this.choose().worth() < Math.log(DOUBTFUL);
+    return !this.turned && this.bestView().score() < Math.log(DOUBTFUL);
   }
 
   turnAround() {
@@ -105,10 +105,10 @@ export class Line {
   }
 
   // The view that was read with the highest confidence. A view other than the first needs two characters or more.
-  choose() {
+  bestView() {
     return this.views.reduce((best, view) => {
-      const longer = view.chosen().reduce((sum, { reading }) => sum + (reading ? reading.characters.length : 0), 0) > 1;
-      return longer && view.worth() > best.worth() ? view : best;
+      const longer = view.chosenWords().reduce((sum, { reading }) => sum + (reading ? reading.characters.length : 0), 0) > 1;
+      return longer && view.score() > best.score() ? view : best;
     });
   }
 }

@@ -23,32 +23,32 @@ export class Ocr {
     this.longest = recognizer.readsSpaces ? LINE_SQUEEZED * recognizer.sizes.longest : 0;
   }
 
-  async read(picture, tell) {
-    const boxes = await this.detector.find(picture, tell);
-    tell(`Reading ${boxes.length} ${boxes.length === 1 ? "line" : "lines"} …`);
+  async read(picture, onProgress) {
+    const boxes = await this.detector.find(picture, onProgress);
+    onProgress(`Reading ${boxes.length} ${boxes.length === 1 ? "line" : "lines"} …`);
     const fit = (part) => this.recognizer.sizes.fit(part);
     const { spaces, longest, longestWord } = this;
-    const direction = this.recognizer.held.visual || "rtl";
+    const direction = this.recognizer.metadata.visual || "rtl";
     const lines = await viewLines(picture, boxes, { spaces, fit, longest, longestWord, direction });
     await this.readViews(lines.flatMap((line) => line.views));
     await this.readViews(lines.filter((line) => line.isDoubtful()).flatMap((line) => line.turnAround()));
-    const chosen = lines.map((line) => line.choose());
+    const chosen = lines.map((line) => line.bestView());
     await this.readAgain(chosen);
     await this.readWords(chosen); // new confidences can change the best way to split a line
-    for (const view of chosen) view.takeSigns();
+    for (const view of chosen) view.addPunctuation();
     return assemblePage(picture, lines);
   }
 
   async readViews(views) {
     const whole = views.filter((view) => view.lineCrop);
     const readings = await this.recognizer.readCrops(whole.map((view) => view.lineCrop));
-    whole.forEach((view, index) => view.takeLine(readings[index]));
+    whole.forEach((view, index) => view.setLineReading(readings[index]));
     await this.readWords(views);
   }
 
   // Reads words until the best way to split each line has no unread ones. Most possible words are never read.
   async readWords(views) {
-    for (let words; (words = views.flatMap((view) => view.unread())).length; ) {
+    for (let words; (words = views.flatMap((view) => view.unreadWords())).length; ) {
       const readings = await this.recognizer.readCrops(words.map((word) => word.crop));
       words.forEach((word, index) => (word.reading = readings[index]));
     }
@@ -58,7 +58,7 @@ export class Ocr {
   async readAgain(views) {
     const words = views.flatMap((view) => {
       const inLine = view.wordsOfLine();
-      const chosen = view.chosen().map((word, index) => ({ word, inLine: inLine[index] }));
+      const chosen = view.chosenWords().map((word, index) => ({ word, inLine: inLine[index] }));
       return chosen.filter(({ word }) => word.reading.confidence < SURE);
     });
     const changed = words.map(({ word }) => changes(word.crop).map((crop) => this.recognizer.sizes.fit(crop)));

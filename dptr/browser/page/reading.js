@@ -1,28 +1,28 @@
 // Sends pictures to the worker, and loads the list of the page's files.
 
-const waiting = new Map(); // id of a picture -> { resolve, reject, tell }
+const waiting = new Map(); // id of a picture -> { resolve, reject, onProgress }
 let worker = null;
 let number = 0;
 
 // The manifest that 'dptr export-page' writes: version, model, and sizes of files.
-export async function loadFacts() {
+export async function loadManifest() {
   return (await fetch("page.json")).json();
 }
 
-// Reads a picture. Resolves to { page, seconds }. tell(text): called with the progress
-export function read(blob, mode, sizes, tell) {
+// Reads a picture. Resolves to { page, seconds }. onProgress(text): called with the progress
+export function read(blob, mode, sizes, onProgress) {
   worker ||= start();
   number += 1;
   const id = number;
   worker.postMessage({ id, blob, mode, sizes });
-  return new Promise((resolve, reject) => waiting.set(id, { resolve, reject, tell }));
+  return new Promise((resolve, reject) => waiting.set(id, { resolve, reject, onProgress }));
 }
 
 function start() {
   const created = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
   created.addEventListener("message", ({ data }) => {
-    const { resolve, reject, tell } = waiting.get(data.id);
-    if (data.doing) return tell(data.doing);
+    const { resolve, reject, onProgress } = waiting.get(data.id);
+    if (data.progress) return onProgress(data.progress);
     waiting.delete(data.id);
     if (data.error) reject(new Error(data.error));
     else resolve(data);

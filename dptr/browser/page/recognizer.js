@@ -18,12 +18,12 @@ export class Recognizer {
     return new Recognizer(ort, await openSession(ort, bytes), metadata);
   }
 
-  constructor(ort, session, held) {
-    Object.assign(this, { ort, session, held });
-    this.sizes = new Sizes(held);
-    this.characters = ["", ...held.charset.characters];
-    this.temperature = held.temperature || 1;
-    this.confidence = held.card.confidence && new WordConfidence(held.card.confidence);
+  constructor(ort, session, metadata) {
+    Object.assign(this, { ort, session, metadata });
+    this.sizes = new Sizes(metadata);
+    this.characters = ["", ...metadata.charset.characters];
+    this.temperature = metadata.temperature || 1;
+    this.confidence = metadata.card.confidence && new WordConfidence(metadata.card.confidence);
   }
 
   get readsSpaces() {
@@ -120,8 +120,8 @@ export class Recognizer {
 
   // Puts characters, with their probabilities, in reading order; models with "visual" write them as they stand.
   asRead(written) {
-    if (!this.held.visual) return written;
-    return logicalOrder(written.map(([character]) => character), this.held.visual).map(({ index, character }) => {
+    if (!this.metadata.visual) return written;
+    return logicalOrder(written.map(([character]) => character), this.metadata.visual).map(({ index, character }) => {
       const [original, probability] = written[index];
       return [this.characters.includes(character) ? character : original, probability];
     });

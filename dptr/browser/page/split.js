@@ -121,16 +121,16 @@ export function possibleWords(gaps, aspect, longest) {
 export function chooseWords(gaps, confidence) {
   const across = [0];
   for (const space of gaps.spaces) across.push(across.at(-1) + Math.log1p(-space)); // log probability that the first gaps are no spaces
-  const best = [{ worth: 0, words: [] }];
+  const best = [{ score: 0, words: [] }];
   for (let last = 0; last < gaps.pieces.length; last += 1) {
     let chosen = null;
     for (let first = 0; first <= last; first += 1) {
       const probability = confidence([first, last]);
       if (probability === undefined) continue;
-      const worth =
-        best[first].worth + WEIGHT * Math.log(Math.max(probability, WORST)) + (across[last] - across[first]) +
+      const score =
+        best[first].score + WEIGHT * Math.log(Math.max(probability, WORST)) + (across[last] - across[first]) +
         (first ? Math.log(gaps.spaces[first - 1]) : 0);
-      if (!chosen || worth > chosen.worth) chosen = { worth, words: [...best[first].words, [first, last]] };
+      if (!chosen || score > chosen.score) chosen = { score, words: [...best[first].words, [first, last]] };
     }
     best.push(chosen);
   }

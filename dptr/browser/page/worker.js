@@ -17,15 +17,15 @@ self.addEventListener("message", ({ data }) => {
 });
 
 async function answer({ id, blob, mode, sizes }) {
-  const tell = (doing) => self.postMessage({ id, doing });
+  const onProgress = (progress) => self.postMessage({ id, progress });
   try {
-    const load = loader(sizes, tell);
+    const load = loader(sizes, onProgress);
     const recognizer = await once("recognizer", () => openRecognizer(load));
     const ocr = mode === "photograph" && (await once("ocr", () => openOcr(load, recognizer)));
-    tell("Reading …");
+    onProgress("Reading …");
     const started = performance.now();
     const picture = await openPicture(blob);
-    const page = ocr ? await ocr.read(picture, tell) : asPage(picture, await recognizer.readWord(picture));
+    const page = ocr ? await ocr.read(picture, onProgress) : asPage(picture, await recognizer.readWord(picture));
     self.postMessage({ id, page, seconds: (performance.now() - started) / 1000 });
   } catch (error) {
     self.postMessage({ id, error: error.message || String(error) });
@@ -56,8 +56,8 @@ async function openRuntime(load) {
   return ort;
 }
 
-// Returns a function that loads a file of the page by its path, and reports the progress to tell.
-function loader(sizes, tell) {
+// Returns a function that loads a file of the page by its path, and reports the progress to onProgress.
+function loader(sizes, onProgress) {
   return async (path) => {
     const failed = (why) => new Error(`${path} could not be loaded (${why}). Check the connection, and try again.`);
     const response = await fetch(new URL(path, HOME)).catch((error) => Promise.reject(failed(error.message)));
@@ -70,7 +70,7 @@ function loader(sizes, tell) {
       if (at + value.length > bytes.length) throw failed("another size than expected");
       bytes.set(value, at);
       at += value.length;
-      tell(`Loading ${(at / 1e6).toFixed(1)} of ${(bytes.length / 1e6).toFixed(1)} MB …`);
+      onProgress(`Loading ${(at / 1e6).toFixed(1)} of ${(bytes.length / 1e6).toFixed(1)} MB …`);
     }
     if (at < bytes.length) throw failed("another size than expected");
     return bytes;

@@ -2,12 +2,12 @@
 
 const TOKEN = "dptr-token";
 
-export class Refused extends Error {
-  constructor(status, message, wait, told = {}) {
+export class RequestError extends Error {
+  constructor(status, message, wait, body = {}) {
     super(message);
     this.status = status;
     this.wait = wait; // seconds, from Retry-After; 0 or undefined without it
-    this.told = told; // the JSON body of the response
+    this.body = body; // the JSON body of the response
   }
 }
 
@@ -15,8 +15,8 @@ export function keepToken(token) {
   sessionStorage.setItem(TOKEN, token);
 }
 
-// Sends GET, or POST with a body: a form, or an object that is sent as JSON. Returns the response; throws Refused.
-export async function ask(path, body) {
+// Sends GET, or POST with a body: a form, or an object that is sent as JSON. Returns the response; throws RequestError.
+export async function request(path, body) {
   const token = sessionStorage.getItem(TOKEN);
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
   if (body && !(body instanceof FormData)) {
@@ -29,17 +29,17 @@ export async function ask(path, body) {
     const keepalive = typeof body === "string" && body.length < 50_000;
     response = await fetch(path, body ? { method: "POST", body, headers, keepalive } : { headers });
   } catch {
-    throw new Refused(0, "The server does not answer. Is it still running?");
+    throw new RequestError(0, "The server does not answer. Is it still running?");
   }
   if (!response.ok) {
-    const told = await response.json().catch(() => ({}));
-    throw new Refused(response.status, told.error || `The server answers ${response.status}.`, Number(response.headers.get("Retry-After")), told);
+    const content = await response.json().catch(() => ({}));
+    throw new RequestError(response.status, content.error || `The server answers ${response.status}.`, Number(response.headers.get("Retry-After")), content);
   }
   return response;
 }
 
 export async function loadModels() {
-  return (await ask("v1/models")).json();
+  return (await request("v1/models")).json();
 }
 
 // Posts files to /v1/ocr with its fields. While the server is busy, waits and tries again, 20 times at most.
@@ -49,7 +49,7 @@ export async function ocr(files, fields) {
   for (const [key, value] of Object.entries(fields)) if (value !== "") form.append(key, value);
   for (let tries = 0; ; tries += 1) {
     try {
-      return await ask("v1/ocr", form);
+      return await request("v1/ocr", form);
     } catch (error) {
       if (error.status !== 503 || tries === 20) throw error;
       await new Promise((resolve) => setTimeout(resolve, 1000 * (error.wait || 1)));

@@ -1,7 +1,7 @@
 // The main page: sends files to the server with the chosen options, and saves the results.
 
-import { Refused, keepToken, loadModels, ocr } from "./api.js";
-import { desk, least, readAgain, readItems, render, startDesk, sureOf, textOfAll } from "./desk.js";
+import { RequestError, keepToken, loadModels, ocr } from "./api.js";
+import { desk, filteredPage, getThreshold, readAgain, readItems, render, startDesk, textOfAll } from "./desk.js";
 import { get, press, saveAs, toast } from "./parts.js";
 
 const SHOWN = ["image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/avif"]; // types that browsers display
@@ -16,14 +16,14 @@ let locked = false; // whether the server waits for a valid token
 
 // --- reading --------------------------------------------------------------------------------------------------------
 
-function proceed() {
+function readWaiting() {
   while (running < AT_ONCE && !locked) {
     const item = desk.items.find((each) => each.state === "waiting");
     if (!item) return;
     running += 1;
     read(item, desk.round).finally(() => {
       running -= 1;
-      proceed();
+      readWaiting();
     });
   }
 }
@@ -43,7 +43,7 @@ async function read(item, round) {
       item.state = "waiting";
       return askToken();
     }
-    if (!(error instanceof Refused)) throw error;
+    if (!(error instanceof RequestError)) throw error;
     errors = [{ error: error.message }];
   }
   const index = desk.items.indexOf(item);
@@ -64,7 +64,7 @@ async function read(item, round) {
 function check(file) {
   const most = served.limits.megabytes;
   if (most && file.size > 1e6 * most) {
-    throw new Refused(413, `${file.name}: ${(file.size / 1e6).toFixed(1)} MB; this server takes ${most} MB. Make it smaller.`);
+    throw new RequestError(413, `${file.name}: ${(file.size / 1e6).toFixed(1)} MB; this server takes ${most} MB. Make it smaller.`);
   }
 }
 
@@ -76,11 +76,11 @@ async function save(style) {
   try {
     let blob;
     if (style === "text") blob = new Blob([`${textOfAll()}\n`], { type: "text/plain" });
-    else if (style === "json") blob = new Blob(readItems().map((item) => `${JSON.stringify(sureOf(item))}\n`), { type: "application/json" });
+    else if (style === "json") blob = new Blob(readItems().map((item) => `${JSON.stringify(filteredPage(item))}\n`), { type: "application/json" });
     else {
       get("save").disabled = true;
       toast("Writing …");
-      blob = await (await ocr(files, { ...wanted, min_confidence: least(), format: style })).blob();
+      blob = await (await ocr(files, { ...wanted, min_confidence: getThreshold(), format: style })).blob();
     }
     saveAs(name, blob);
     toast(`Saved ${name}`);
@@ -157,7 +157,7 @@ async function start() {
   describeModel();
   get("label").hidden = !served.label;
   locked = false;
-  proceed();
+  readWaiting();
 }
 
 // --- events ---------------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ function showChosen() {
   get("chosen").textContent = parts.join(", ") || "Options";
 }
 
-startDesk({ place: (file) => (SHOWN.includes(file.type) ? URL.createObjectURL(file) : ""), proceed, save, shown: showChosen });
+startDesk({ urlOf: (file) => (SHOWN.includes(file.type) ? URL.createObjectURL(file) : ""), readWaiting, save, onShow: showChosen });
 press("label", () => (location.href = "label"));
 press("options-open", openOptions);
 press("options-cancel", () => get("options").close());

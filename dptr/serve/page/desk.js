@@ -1,7 +1,7 @@
 // The list of pictures and their results, shared by the page of the server and the page that reads in the browser.
 // Each page passes its own functions to startDesk.
 
-import { keepSure } from "./page.js";
+import { filterWords } from "./page.js";
 import { copyText, get, press, make, takeChosen, takeDropped, toast } from "./parts.js";
 import { drawSample } from "./sample.js";
 import { resizeBy, show, toggleBoxes } from "./view.js";
@@ -10,22 +10,22 @@ import { resizeBy, show, toggleBoxes } from "./view.js";
 // round: counts how often the list was cleared or read anew; results of an earlier round are dropped
 export const desk = { items: [], current: 0, round: 0 };
 
-// place(file): the URL of its picture, "" = unknown; proceed(): reads the waiting items; shown(item): called after an
-// item was shown, and with null before; join(): the separator between the texts of two pages; save(style): saves the
+// urlOf(file): the URL of its picture, "" = unknown; readWaiting(): reads the waiting items; onShow(item): called after
+// an item was shown, and with null before; separator(): what separates the texts of two pages; save(style): saves the
 // results
-let page = { place: () => "", proceed() {}, shown() {}, join: () => "\n\n", save() {} };
+let page = { urlOf: () => "", readWaiting() {}, onShow() {}, separator: () => "\n\n", save() {} };
 
 // --- taking files ---------------------------------------------------------------------------------------------------
 
-const enter = (file) => ({ file, name: file.name || "pasted picture", number: 1, url: page.place(file), state: "waiting" });
+const enter = (file) => ({ file, name: file.name || "pasted picture", number: 1, url: page.urlOf(file), state: "waiting" });
 
-export function take(files) {
+export function addFiles(files) {
   const added = [...files].map(enter);
   if (!added.length) return;
   desk.current = desk.items.length;
   desk.items.push(...added);
   render();
-  page.proceed();
+  page.readWaiting();
 }
 
 function clear() {
@@ -41,10 +41,10 @@ export function readAgain() {
   desk.round += 1;
   const currentFile = desk.items[desk.current]?.file;
   const files = new Map(desk.items.map((item) => [item.file, item.url]));
-  desk.items = [...files].map(([file, url]) => ({ ...enter(file), url: url.startsWith("blob:") ? url : page.place(file) }));
+  desk.items = [...files].map(([file, url]) => ({ ...enter(file), url: url.startsWith("blob:") ? url : page.urlOf(file) }));
   desk.current = Math.max(0, desk.items.findIndex((item) => item.file === currentFile));
   render();
-  page.proceed();
+  page.readWaiting();
 }
 
 // --- showing --------------------------------------------------------------------------------------------------------
@@ -55,13 +55,13 @@ export function render() {
   get("welcome").hidden = any;
   for (const id of ["work", "add", "clear"]) get(id).hidden = !any;
   document.body.classList.toggle("busy", any);
-  page.shown(null);
+  page.onShow(null);
   if (!any) return;
   desk.current = Math.min(desk.current, items.length - 1);
   renderStrip();
   const item = items[desk.current];
-  show(item, item.page && keepSure(item.page, least()));
-  page.shown(item);
+  show(item, item.page && filterWords(item.page, getThreshold()));
+  page.onShow(item);
   for (const id of ["copy", "save"]) get(id).disabled = !readItems().length;
 }
 
@@ -91,15 +91,15 @@ function go(index, focus = false) {
   if (focus) thumb?.focus();
 }
 
-export function setLeast(percent) {
-  get("least").value = percent;
-  get("least-shown").textContent = `${percent} %`;
+export function setThreshold(percent) {
+  get("threshold").value = percent;
+  get("threshold-shown").textContent = `${percent} %`;
 }
 
-export const least = () => Number(get("least").value) / 100;
+export const getThreshold = () => Number(get("threshold").value) / 100;
 export const readItems = () => desk.items.filter((item) => item.page);
-export const sureOf = (item) => keepSure(item.page, least());
-export const textOfAll = () => readItems().map((item) => sureOf(item).text).join(page.join());
+export const filteredPage = (item) => filterWords(item.page, getThreshold());
+export const textOfAll = () => readItems().map((item) => filteredPage(item).text).join(page.separator());
 
 // --- events ---------------------------------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ export function startDesk(functions) {
   press("choose", () => get("files").click());
   press("add", () => get("files").click());
   press("photograph", () => get("camera").click());
-  press("sample", async () => take([await drawSample()]));
+  press("sample", async () => addFiles([await drawSample()]));
   press("clear", clear);
   press("copy", () => copyText(textOfAll()));
   press("save", () => openMenu(get("saves").hidden));
@@ -153,17 +153,17 @@ export function startDesk(functions) {
     });
   }
   get("saves").addEventListener("keydown", moveInMenu);
-  get("least").addEventListener("input", () => {
-    setLeast(get("least").value);
+  get("threshold").addEventListener("input", () => {
+    setThreshold(get("threshold").value);
     render();
   });
   document.addEventListener("click", (event) => event.target.closest(".menu") || openMenu(false));
   document.addEventListener("keydown", shortcut);
   document.addEventListener("paste", (event) => {
     if (event.target.closest("input, textarea")) return;
-    if (event.clipboardData.files.length) take(event.clipboardData.files);
+    if (event.clipboardData.files.length) addFiles(event.clipboardData.files);
     else toast("The clipboard holds no picture.");
   });
-  for (const id of ["files", "camera"]) takeChosen(id, take);
-  takeDropped(take);
+  for (const id of ["files", "camera"]) takeChosen(id, addFiles);
+  takeDropped(addFiles);
 }

@@ -5,14 +5,14 @@ import { get, press, takeChosen, takeDropped, toast } from "./parts.js";
 
 let asCrops = false;
 
-// hasCrops(): whether the label set consists of crops; told(summary): called after each picture; token(): called if the
-// server wants a token; done(): called at the end
-export function startAdding({ hasCrops, told, token, done }) {
+// hasCrops(): whether the label set consists of crops; onSummary(summary): called after each picture; onUnauthorized():
+// called if the server wants a token; onDone(): called at the end
+export function startAdding({ hasCrops, onSummary, onUnauthorized, onDone }) {
   const pick = (crops) => {
     asCrops = crops;
     get("files").click();
   };
-  const take = (files) => add(files, { told, token, done });
+  const take = (files) => add(files, { onSummary, onUnauthorized, onDone });
   press("add", () => pick(hasCrops()));
   press("choose", () => pick(false));
   press("choose-crops", () => pick(true));
@@ -23,7 +23,7 @@ export function startAdding({ hasCrops, told, token, done }) {
   });
 }
 
-async function add(files, { told, token, done }) {
+async function add(files, { onSummary, onUnauthorized, onDone }) {
   if (!files.length) return;
   toast(`Looking for words in ${files.length === 1 ? "a picture" : `${files.length} pictures`} …`);
   let words = 0;
@@ -36,12 +36,12 @@ async function add(files, { told, token, done }) {
       const summary = await json("/pictures", form);
       words += summary.words;
       errors.push(...summary.errors.map((each) => each.error), ...summary.missing);
-      told(summary);
+      onSummary(summary);
     } catch (error) {
-      if (error.status === 401) return token();
+      if (error.status === 401) return onUnauthorized();
       errors.push(error.message);
     }
   }
   toast([`${words} ${words === 1 ? "word" : "words"} found`, ...[...new Set(errors)].slice(0, 2)].join(" · "));
-  await done();
+  await onDone();
 }

@@ -15,10 +15,10 @@ function bounds(outline) {
   return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
 }
 
-// stage: a focusable element that shows the picture; changed(outline): called when the user has changed the box;
-// drawn(outline): called when the user has drawn a new box, null = drawing is off; chosen(index): called when the user
-// clicks another box, -1 = none
-export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
+// stage: a focusable element that shows the picture; onChange(outline): called when the user has changed the box;
+// onDraw(outline): called when the user has drawn a new box, null = drawing is off; onChoose(index): called when the
+// user clicks another box, -1 = none
+export function makeBox(stage, { onChange, onDraw = null, onChoose = () => {} }) {
   let shown = null; // { frame: [left, top, right, bottom], outline: [[x, y], ...] or null, others } in pixels of the photograph
   let sheet = null;
   let layer = null;
@@ -70,8 +70,8 @@ export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
 
   // Draws the box that can be changed.
   function drawBox(outline) {
-    for (const old of layer.querySelectorAll(".held, circle")) old.remove();
-    draw("polygon", layer).setAttribute("class", "held");
+    for (const old of layer.querySelectorAll(".selected, circle")) old.remove();
+    draw("polygon", layer).setAttribute("class", "selected");
     for (let corner = 0; corner < outline.length; corner += 1) draw("circle", layer).dataset.corner = corner;
     place(outline);
   }
@@ -95,7 +95,7 @@ export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
   }
 
   function place(outline) {
-    layer.querySelector(".held").setAttribute("points", outline.map((point) => point.join(",")).join(" "));
+    layer.querySelector(".selected").setAttribute("points", outline.map((point) => point.join(",")).join(" "));
     const [left, top, right, bottom] = bounds(outline);
     const radius = Math.min(RADIUS, Math.max(4, (scale() * Math.min(right - left, bottom - top)) / 4)) / scale();
     layer.querySelectorAll("circle").forEach((circle, index) => {
@@ -136,7 +136,7 @@ export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
   }
 
   function drop() {
-    if (drag?.kind === "new") for (const old of layer.querySelectorAll(".held, circle")) old.remove();
+    if (drag?.kind === "new") for (const old of layer.querySelectorAll(".selected, circle")) old.remove();
     if (drag && shown.outline) drawBox(shown.outline);
     drag = null;
     stage.classList.remove("moving");
@@ -144,14 +144,14 @@ export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
 
   function saveOutline(outline) {
     shown.outline = round(outline);
-    changed(shown.outline);
+    onChange(shown.outline);
   }
 
   function saveNew(outline) {
     const [left, top, right, bottom] = bounds(outline);
     if (Math.min(right - left, bottom - top) * scale() < LEAST) return false;
     shown.outline = round(outline);
-    drawn(shown.outline);
+    onDraw(shown.outline);
     return true;
   }
 
@@ -159,8 +159,8 @@ export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
     if (!shown || event.button) return;
     fingers.set(event.pointerId, [event.clientX, event.clientY]);
     if (fingers.size > 1) return drop(); // two fingers pan and zoom
-    const target = event.target.closest("circle, polygon.held");
-    if (!target && (!drawn || !event.target.closest("svg"))) return;
+    const target = event.target.closest("circle, polygon.selected");
+    if (!target && (!onDraw || !event.target.closest("svg"))) return;
     event.preventDefault();
     stage.focus({ preventScroll: true });
     stage.setPointerCapture(event.pointerId);
@@ -184,9 +184,9 @@ export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
     }
     if (!drag) return;
     const outline = dragged(event);
-    if (drag.kind === "new" && !layer.querySelector(".held.new")) {
+    if (drag.kind === "new" && !layer.querySelector(".selected.new")) {
       drawBox(outline);
-      layer.querySelector(".held").classList.add("new");
+      layer.querySelector(".selected").classList.add("new");
     } else place(outline);
   });
   stage.addEventListener("pointerup", (event) => {
@@ -197,7 +197,7 @@ export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
     const outline = dragged(event);
     drop();
     if (kind === "new") {
-      if (!saveNew(outline)) chosen(other);
+      if (!saveNew(outline)) onChoose(other);
       return;
     }
     const still = outline.every((point, index) => point.every((value, axis) => Math.abs(value - before[index][axis]) < 0.2));
@@ -210,7 +210,7 @@ export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
     drop();
   });
   stage.addEventListener("wheel", (event) => {
-    if (!drawn || !event.ctrlKey) return;
+    if (!onDraw || !event.ctrlKey) return;
     event.preventDefault();
     zoomBy(Math.exp(-event.deltaY / 300), [event.clientX, event.clientY]);
   }, { passive: false });
@@ -234,20 +234,20 @@ export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
         timer = setTimeout(flush, REST);
       }
       place(next);
-    } else if (drawn && event.key.toLowerCase() === "n") {
+    } else if (onDraw && event.key.toLowerCase() === "n") {
       const view = stage.getBoundingClientRect();
       const [x, y] = locate({ clientX: view.left + view.width / 2, clientY: view.top + view.height / 2 });
       const [wide, high] = [60 / scale(), 22 / scale()];
       fresh = upright([x - wide, y - high], [x + wide, y + high]).map(inside);
       drawBox(fresh);
-      layer.querySelector(".held").classList.add("new");
-    } else if (drawn && event.key === "Enter" && fresh) {
+      layer.querySelector(".selected").classList.add("new");
+    } else if (onDraw && event.key === "Enter" && fresh) {
       const made = fresh;
       fresh = null;
       saveNew(made.map(inside));
     } else if (fresh && event.key === "Escape") {
       fresh = null;
-      for (const old of layer.querySelectorAll(".held, circle")) old.remove();
+      for (const old of layer.querySelectorAll(".selected, circle")) old.remove();
       if (shown.outline) drawBox(shown.outline);
     } else return;
     event.preventDefault();

@@ -25,5 +25,5 @@ export function showCheck({ counts, check }, state) {
   get("check-go").hidden = state === "check" || !unreviewed;
   get("check-more").hidden = !undrawn || unreviewed > 0;
   get("check-more").textContent = `Check ${Math.min(CHECKED, undrawn)}${check ? " more" : ""} at random`;
-  get("check-told").textContent = check ? describeCheck(check) : "Nobody has looked at these words. How many of them are wrong? A random sample tells.";
+  get("check-result").textContent = check ? describeCheck(check) : "Nobody has looked at these words. How many of them are wrong? A random sample tells.";
 }

@@ -1,6 +1,6 @@
 // The view of a whole photograph: the user draws missed words, changes boxes and texts, and removes false detections.
 
-import { Refused, ask } from "./api.js";
+import { RequestError, request } from "./api.js";
 import { makeBox } from "./label-box.js";
 import { json } from "./label-queue.js";
 import { get, press, toast } from "./parts.js";
@@ -10,19 +10,19 @@ let url = "";
 let at = -1; // the index of the chosen word; -1 = none
 let removed = null; // the word that was removed last, for undo
 let saving = Promise.resolve(); // ends when all changes so far are saved; changes are saved one after the other
-let notify = { summary() {}, token() {} };
+let callbacks = { onSummary() {}, onUnauthorized() {} };
 
 const word = () => photo?.words[at];
 const whole = () => [[0, 0], [photo.width, 0], [photo.width, photo.height], [0, photo.height]];
 const outlineOf = (item) => (item.outline.length ? item.outline : whole());
 
 const box = makeBox(get("photo-stage"), {
-  changed: (outline) => change({ outline }),
-  drawn: (outline) => {
+  onChange: (outline) => change({ outline }),
+  onDraw: (outline) => {
     const { id } = photo; // another photograph may be shown when this change is saved
     enqueue(() => add(id, outline));
   },
-  chosen: choose,
+  onChoose: choose,
 });
 
 // --- showing --------------------------------------------------------------------------------------------------------
@@ -33,7 +33,7 @@ async function open(id) {
     const loaded = start.first ? await json(`/photos/${start.first}`) : null;
     if (!loaded) return showNone();
     if (loaded.id !== photo?.id) {
-      const blob = await (await ask(`v1/label/photos/${loaded.id}/picture`)).blob();
+      const blob = await (await request(`v1/label/photos/${loaded.id}/picture`)).blob();
       URL.revokeObjectURL(url);
       url = URL.createObjectURL(blob);
       box.clear();
@@ -51,7 +51,7 @@ function showNone() {
   box.clear();
   for (const id of ["photo-before", "photo-after"]) get(id).disabled = true;
   get("photo-name").textContent = "No photograph yet";
-  get("photo-told").textContent = "";
+  get("photo-counts").textContent = "";
   get("photo-word").hidden = true;
 }
 
@@ -60,7 +60,7 @@ function show() {
   get("photo-name").title = photo.source;
   const count = photo.words.length;
   const open = photo.words.filter((item) => item.state === "open").length;
-  get("photo-told").textContent = [`${count} ${count === 1 ? "word" : "words"}`, open ? `${open} to do` : ""].filter(Boolean).join(" · ");
+  get("photo-counts").textContent = [`${count} ${count === 1 ? "word" : "words"}`, open ? `${open} to do` : ""].filter(Boolean).join(" · ");
   get("photo-before").disabled = !photo.before;
   get("photo-after").disabled = !photo.after;
   get("photo-undo").hidden = !removed;
@@ -80,7 +80,7 @@ function showWord() {
   const image = get("photo-crop");
   const path = `v1/label/items/${item.id}/crop`;
   const version = item.version;
-  ask(path).then((answer) => answer.blob()).then((blob) => {
+  request(path).then((answer) => answer.blob()).then((blob) => {
     if (word()?.id !== item.id || word().version !== version) return;
     URL.revokeObjectURL(image.src);
     image.src = URL.createObjectURL(blob);
@@ -100,8 +100,8 @@ function write() {
 }
 
 function complain(error) {
-  if (!(error instanceof Refused)) throw error;
-  if (error.status === 401) return notify.token();
+  if (!(error instanceof RequestError)) throw error;
+  if (error.status === 401) return callbacks.onUnauthorized();
   get("photo-problem").textContent = error.message;
   get("photo-problem").hidden = false;
   toast(error.message);
@@ -118,7 +118,7 @@ function enqueue(action) {
 async function add(photoId, outline, again = null) {
   try {
     const { item, counts, check } = await json(`/photos/${photoId}/words`, { outline, again });
-    notify.summary({ counts, check });
+    callbacks.onSummary({ counts, check });
     if (item.photo !== photo?.id) return null;
     at = photo.words.push(item) - 1;
     show();
@@ -140,13 +140,13 @@ function change(values) {
       const { item: saved, ...summary } = await json(`/items/${item.id}`, { version: item.version, ...values });
       const typed = item === word() && get("photo-text").value !== item.text && values.text === undefined ? get("photo-text").value : null;
       Object.assign(item, saved);
-      notify.summary(summary);
+      callbacks.onSummary(summary);
       if (photo.words.includes(item)) show();
       if (typed !== null) get("photo-text").value = typed;
       return true;
     } catch (error) {
       if (error.status === 409) {
-        Object.assign(item, error.told.item);
+        Object.assign(item, error.body.item);
         at = photo.words.indexOf(item);
       }
       show();
@@ -186,13 +186,13 @@ function remove() {
   const item = word();
   return enqueue(async () => {
     try {
-      notify.summary(await json(`/items/${item.id}/remove`, { version: item.version }));
+      callbacks.onSummary(await json(`/items/${item.id}/remove`, { version: item.version }));
       photo.words = photo.words.filter((each) => each !== item);
       [removed, at] = [item, -1];
       show();
       get("photo-stage").focus({ preventScroll: true });
     } catch (error) {
-      if (error.status === 409) Object.assign(item, error.told.item);
+      if (error.status === 409) Object.assign(item, error.body.item);
       show();
       complain(error);
     }
@@ -210,9 +210,9 @@ async function undo() {
 
 // --- events ---------------------------------------------------------------------------------------------------------
 
-// functions: summary({ counts, check }): called with new counts; token(): called if the server wants a token
+// functions: onSummary({ counts, check }): called with new counts; onUnauthorized(): called if the server wants a token
 export function startPhotos(functions) {
-  notify = functions;
+  callbacks = functions;
   get("photo-form").addEventListener("submit", (event) => {
     event.preventDefault();
     accept();

@@ -1,18 +1,18 @@
 // The queue of words to review, which is filled ahead of time, and a cache of their pictures.
 
-import { ask } from "./api.js";
+import { request } from "./api.js";
 
 const AHEAD = 8; // words fetched in one request
 const KEPT = 200; // words that the user can go back to
 const PICTURES = 40; // pictures in the cache
 
-export const json = async (path, body) => (await ask(`v1/label${path}`, body)).json();
+export const json = async (path, body) => (await request(`v1/label${path}`, body)).json();
 
 const urls = new Map(); // path -> promise of an object URL; the last PICTURES entries
 
 async function picture(path) {
   if (!urls.has(path)) {
-    urls.set(path, ask(`v1/label${path}`).then((answer) => answer.blob()).then((blob) => URL.createObjectURL(blob)));
+    urls.set(path, request(`v1/label${path}`).then((answer) => answer.blob()).then((blob) => URL.createObjectURL(blob)));
     for (const old of [...urls.keys()].slice(0, -PICTURES)) {
       urls.get(old).then(URL.revokeObjectURL, () => {});
       urls.delete(old);

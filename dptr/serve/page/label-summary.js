@@ -18,7 +18,7 @@ export function showSummary(summary, state) {
   get("meter-sure").style.width = `${(100 * counts.sure) / (total || 1)}%`;
   const parts = [`${(reviewed + counts.sure).toLocaleString("en")} of ${total.toLocaleString("en")} words done`];
   if (summary.failed) parts.push(`${summary.failed.toLocaleString("en")} pictures not readable`);
-  get("told").textContent = total || summary.failed ? parts.join(" · ") : "";
+  get("progress").textContent = total || summary.failed ? parts.join(" · ") : "";
   const running = finding.running ? [`Looking for words: ${finding.done.toLocaleString("en")} of ${finding.total.toLocaleString("en")} files`] : [];
   get("finding").textContent = finding.error || [...running, ...finding.missing].join(" · ");
 }

@@ -1,6 +1,6 @@
 // The training view: starts a training on the labels or on a word list, and shows the runs with curves and comparisons.
 
-import { Refused, ask } from "./api.js";
+import { RequestError, request } from "./api.js";
 import { get, make, press, saveAs } from "./parts.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -19,7 +19,7 @@ let notify = () => {};
 const urls = []; // object URLs of the crops shown
 
 async function json(path, body) {
-  return (await ask(`v1/label/trainings${path}`, body)).json();
+  return (await request(`v1/label/trainings${path}`, body)).json();
 }
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
@@ -69,7 +69,7 @@ async function refresh() {
     listed = await json("");
     await show();
   } catch (error) {
-    if (!(error instanceof Refused)) throw error;
+    if (!(error instanceof RequestError)) throw error;
     if (error.status === 401) return notify("");
     get("train-error").textContent = error.message;
     get("train-error").hidden = false;
@@ -99,7 +99,7 @@ function showRun(run) {
   get("phase").textContent = PHASES[run.phase];
   get("phase").className = `phase ${run.phase}`;
   const steps = curves.step ? `step ${curves.step.toLocaleString("en")}` : "";
-  get("run-told").textContent = [`from ${run.base}`, steps, run.phase === "training" ? duration(curves.seconds_left) : ""].filter(Boolean).join(" · ");
+  get("run-status").textContent = [`from ${run.base}`, steps, run.phase === "training" ? duration(curves.seconds_left) : ""].filter(Boolean).join(" · ");
   get("run-error").textContent = run.error;
   get("run-error").hidden = !run.error;
   get("stop").hidden = !busy;
@@ -126,14 +126,14 @@ function showCompared(run, compared) {
   const forgot = run.forgot ? " A state that read more was not kept, for it forgot too much of other words." : "";
   get("before").textContent = percent(compared.before);
   get("after").textContent = percent(compared.after);
-  get("compared-told").textContent = `${compared.words} ${crops}. ${compared.changes} of them ${compared.changes === 1 ? "is" : "are"} read otherwise.${fold}${forgot}`;
+  get("compared-summary").textContent = `${compared.words} ${crops}. ${compared.changes} of them ${compared.changes === 1 ? "is" : "are"} read otherwise.${fold}${forgot}`;
   urls.splice(0).forEach(URL.revokeObjectURL);
   get("changed").replaceChildren(...compared.changed.map((word) => showChanged(run.number, word)));
 }
 
 function showChanged(number, word) {
   const image = make("img", { alt: "", loading: "lazy" });
-  ask(`v1/label/trainings/${number}/crops/${word.name.replace("images/", "")}`).then((answer) => answer.blob()).then((blob) => {
+  request(`v1/label/trainings/${number}/crops/${word.name.replace("images/", "")}`).then((answer) => answer.blob()).then((blob) => {
     image.src = URL.createObjectURL(blob);
     urls.push(image.src);
   }, () => image.remove());
@@ -150,7 +150,7 @@ async function act(path, body) {
     await refresh();
     return summary;
   } catch (error) {
-    if (!(error instanceof Refused)) throw error;
+    if (!(error instanceof RequestError)) throw error;
     get("train-error").textContent = error.message;
     get("train-error").hidden = false;
     return null;
@@ -169,7 +169,7 @@ async function begin(body) {
 async function download() {
   get("download").disabled = true;
   try {
-    const answer = await ask(`v1/label/trainings/${number()}/model.onnx`);
+    const answer = await request(`v1/label/trainings/${number()}/model.onnx`);
     saveAs(`${document.title.split(":")[0]}-${number()}.onnx`, await answer.blob());
   } catch (error) {
     notify(error.message);

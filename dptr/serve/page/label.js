@@ -1,7 +1,7 @@
 // The labeling page: shows words one after the other, least confident first. The user accepts or corrects each word,
 // and the change is saved at once.
 
-import { Refused, keepToken } from "./api.js";
+import { RequestError, keepToken } from "./api.js";
 import { startAdding } from "./label-add.js";
 import { makeBox } from "./label-box.js";
 import { CHECKED, showCheck } from "./label-check.js";
@@ -27,7 +27,7 @@ let draft = 0;
 const current = () => queue.current;
 
 function complain(error) {
-  if (!(error instanceof Refused)) throw error;
+  if (!(error instanceof RequestError)) throw error;
   if (error.status === 401) return askToken();
   get("problem").textContent = error.message;
   get("problem").hidden = false;
@@ -36,7 +36,7 @@ function complain(error) {
 
 // --- showing --------------------------------------------------------------------------------------------------------
 
-const box = makeBox(get("around"), { changed: (outline) => save({ outline }) });
+const box = makeBox(get("around"), { onChange: (outline) => save({ outline }) });
 
 async function show() {
   get("problem").hidden = true;
@@ -139,7 +139,7 @@ async function send(item, change) {
     return true;
   } catch (error) {
     if (error.status === 409) {
-      Object.assign(item, error.told.item);
+      Object.assign(item, error.body.item);
       bring(item);
     } else if (current() !== item) bring(item, change.text);
     complain(error);
@@ -257,7 +257,7 @@ press("view-train", () => view("train"));
 press("whole", () => view("photo", current()?.photo));
 press("check-more", sample);
 press("check-go", () => choose("check"));
-startPhotos({ summary: (counts) => updateSummary({ ...summary, ...counts }), token: askToken });
+startPhotos({ onSummary: (counts) => updateSummary({ ...summary, ...counts }), onUnauthorized: askToken });
 startTraining((message) => (message ? toast(message) : askToken()));
 press("illegible", markIllegible);
 press("later", later);
@@ -267,7 +267,7 @@ press("reset", () => current()?.before && save({ outline: current().before }).th
   describe(current());
 }));
 press("again", () => choose("open"));
-startAdding({ hasCrops: () => summary?.crops || false, told: updateSummary, token: askToken, done: added });
+startAdding({ hasCrops: () => summary?.crops || false, onSummary: updateSummary, onUnauthorized: askToken, onDone: added });
 for (const tab of document.querySelectorAll("[data-state]")) tab.addEventListener("click", () => choose(tab.dataset.state));
 get("text").addEventListener("input", () => {
   get("problem").hidden = true;

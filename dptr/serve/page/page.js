@@ -2,9 +2,9 @@
 
 export const UNSURE = 0.75; // confidence below which the page marks a word
 
-export function keepSure(page, least) {
+export function filterWords(page, threshold) {
   const lines = page.lines
-    .map((line) => keepWords(line, line.words.filter((word) => word.confidence >= least)))
+    .map((line) => keepWords(line, line.words.filter((word) => word.confidence >= threshold)))
     .filter((line) => line.words.length)
     .map((line) => ({ ...line, text: line.words.map((word) => word.text).join(" ") }));
   return { ...page, lines, text: textOf(lines), left_out: countWords(page.lines) - countWords(lines) };

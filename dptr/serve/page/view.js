@@ -15,7 +15,7 @@ export function showTitle(name) {
   document.getElementById("title").textContent = name;
 }
 
-// item: { url, name, state: "reading" | "read" | "failed", error, seconds }; page: from keepSure, or null
+// item: { url, name, state: "reading" | "read" | "failed", error, seconds }; page: from filterWords, or null
 export function show(item, page) {
   pairs = [];
   at = -1;
