@@ -100,11 +100,7 @@ class Plan:
         if "pdf" in self.styles:
             require_extras("a searchable PDF", "pdf")
         pages = sum(1 if known is None else len(known) for known in self.numbers.values())
-        if self.out != "-" and is_folder(self.out):
-            for style in self.styles:
-                self._check_folder(self.out, partial(self._output_path, style))
-        else:
-            self._check_file(pages)
+        self._check_out(pages)
         if self.overlay is not None and is_folder(self.overlay):
             self._check_folder(self.overlay, self._overlay_path)
         elif self.overlay is not None:
@@ -127,9 +123,12 @@ class Plan:
         for name in paths - {"-"}:
             check_file(name, inputs)
 
-    def _check_file(self, pages: int) -> None:
-        """Check that all pages fit into one file, or on standard output."""
+    def _check_out(self, pages: int) -> None:
         (style, *others), out = self.styles, self.out
+        if out != "-" and is_folder(out):
+            for each in self.styles:
+                self._check_folder(out, partial(self._output_path, each))
+            return
         if others:
             formats = ",".join(self.styles)
             raise UserError(f"--format {formats}: several formats need a folder, -o DIR/, not -o {out}")
@@ -157,11 +156,8 @@ class Plan:
         first, *others = sorted(self.styles, key=_order)
         written: set[str] = set()
         for group in self._by_file(first, self._write_overlays(pages), written):
-            if not others:
-                write_pages(group.pages, first, group.path)
-                continue
             kept: list[Shown] = []
-            write_pages(_keep(group.pages, kept), first, group.path)
+            write_pages(_keep(group.pages, kept) if others else group.pages, first, group.path)
             for style in others:
                 for part in self._by_file(style, kept, written):
                     write_pages(part.pages, style, part.path)
