@@ -27,14 +27,22 @@ if TYPE_CHECKING:
 STYLES = "text", "json", "tsv", "csv", "hocr", "alto", "page", "pdf"
 
 
+class _Formats(click.Choice[str]):
+    """Names with commas between them."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        convert = super().convert
+        return ",".join(convert(name, param, ctx) for name in value.split(","))
+
+
 @command("ocr")
 @click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIR|GLOB|URL|-...", type=click.Path(allow_dash=True))
 @recognizer_options()
 @click.option(
     "--format",
     "style",
-    type=click.Choice(STYLES),
-    help="The output format. Default: by the suffix of -o, else text.",
+    type=_Formats(STYLES),
+    help="The output format, or several with commas for -o DIR/, as pdf,alto. Default: by the suffix of -o, else text.",
 )
 @click.option("--json", "style", flag_value="json", help="The same as --format json.")
 @click.option(
@@ -79,13 +87,13 @@ def ocr(
     from dptr.photo.inputs import InputOptions, open_sheets, parse_pages
     from dptr.photo.isolated import open_apart
     from dptr.photo.ocr import OCR
-    from dptr.photo.outputs import FORMATS, choose_format, is_folder
+    from dptr.photo.outputs import FORMATS, choose_formats, is_folder
     from dptr.photo.plan import Plan
     from dptr.photo.run import run_ocr
     from dptr.utils.isolation import Isolation
 
-    chosen = choose_format(style, out)
-    draws = FORMATS[chosen].draws or overlay is not None
+    chosen = choose_formats(style, out)
+    draws = overlay is not None or any(FORMATS[each].draws for each in chosen)
     options = InputOptions(parse_pages(pages), dpi, text_layer, draws)  # type: ignore[arg-type]
     user_boxes = read_boxes(boxes) if boxes else None
     sources, failed = _expand(inputs, recursive)

@@ -6,8 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from dptr.photo.inputs import is_url
 from dptr.photo.outputs import FORMATS, Shown, is_folder, write_pages
@@ -22,19 +24,43 @@ Numbers = Mapping[str, "list[int] | None"]
 """The page numbers of each source; None if they are not known yet."""
 
 
+class _File(NamedTuple):
+    """An output file, or ``-``, and the pages that it gets."""
+
+    path: str | Path
+    pages: Iterable[Shown]
+
+
+def _order(style: str) -> tuple[bool, bool, bool]:
+    """The sort key of formats. The first one gets the pictures, and has all pages in one file if one of them does.
+
+    A plain file does not say that DPTR wrote it, so that ``Plan.check`` refuses to replace it. It is written last, and
+    is then never the only file that an interruption leaves.
+    """
+    kind = FORMATS[style]
+    return not kind.draws, kind.single, kind.plain
+
+
+def _keep(pages: Iterable[Shown], kept: list[Shown]) -> Iterator[Shown]:
+    """Yield pages, and append each to ``kept`` without its picture."""
+    for page, picture in pages:
+        kept.append((page, None))
+        yield page, picture
+
+
 @dataclass(frozen=True)
 class Plan:
     """The output files of all pages.
 
     Attributes:
-        style: the name of a format.
+        styles: names of formats; several need a folder.
         out: a file, a folder, or ``-`` for standard output.
         overlay: a PNG file or a folder of PNG files for the pictures with boxes; None = no pictures.
         numbers: the page numbers of each source.
         settings: what decides the content of the files; a folder keeps it (``dptr.photo.record``).
     """
 
-    style: str
+    styles: tuple[str, ...]
     out: str
     overlay: str | None
     numbers: Numbers
@@ -51,11 +77,11 @@ class Plan:
         """
         if self.out == "-" or not is_folder(self.out):
             raise UserError(f"--resume with -o {self.out}: only a folder, -o DIR/, holds inputs that are finished")
-        single = FORMATS[self.style].single
+        single = any(FORMATS[style].single for style in self.styles)
         written: set[str] = set()
         names: list[str] = []
         for source, known in self.numbers.items():
-            paths = [self._output_path(source, number) for number in known or [1]]
+            paths = [self._output_path(style, source, number) for style in self.styles for number in known or [1]]
             if (known or not single) and all(map(os.path.isfile, paths)):
                 written.add(source)
                 names += map(os.path.basename, paths)
@@ -69,16 +95,16 @@ class Plan:
             written: sources whose files stay as they are.
 
         Raises:
-            UserError: a package is missing; a file would get more pages than its format holds; two inputs, or a page
-                and a picture, would get the same file; a file cannot be written; or it exists and DPTR did not write
-                it.
+            UserError: a package is missing; a file would get several formats, or more pages than its format holds;
+                several inputs would get one file whose name has no suffix; two inputs, or a page and a picture, would
+                get the same file; a file cannot be written; or it exists and DPTR did not write it.
         """
-        if self.style == "pdf":
+        if "pdf" in self.styles:
             require_extras("a searchable PDF", "pdf")
         pages = sum(1 if known is None else len(known) for known in self.numbers.values())
         self._check_out(pages)
         self._check_overlay(pages)
-        texts = {str(self._output_path(*page)) for page in self._pages()} - {"-"}
+        texts = {str(self._output_path(style, *page)) for style in self.styles for page in self._pages()} - {"-"}
         pictures = {str(path) for page in self._pages() if (path := self._overlay_path(*page)) is not None}
         if conflicts := {*map(os.path.realpath, texts)} & {*map(os.path.realpath, pictures)}:
             raise UserError(f"{min(conflicts)}: named for -o and for --overlay; pass two names")
@@ -87,29 +113,63 @@ class Plan:
         paths = {
             str(path)
             for page in remaining
-            for path in (self._output_path(*page), self._overlay_path(*page))
+            for path in (*(self._output_path(style, *page) for style in self.styles), self._overlay_path(*page))
             if path is not None
         }
         for name in paths - {"-"}:
             check_file(name, inputs)
 
+    def _check_out(self, pages: int) -> None:
+        (style, *others), out = self.styles, self.out
+        if out != "-" and is_folder(out):
+            for each in self.styles:
+                self._check_folder(out, partial(self._output_path, each))
+            return
+        if others:
+            formats = ",".join(self.styles)
+            raise UserError(f"--format {formats}: several formats need a folder, -o DIR/, not -o {out}")
+        if FORMATS[style].single and pages > 1:
+            raise UserError(f"--format {style}: one page a file, not {pages}; write to a folder, -o DIR/")
+        if style == "pdf" and out == "-" and sys.stdout.isatty():
+            raise UserError("a PDF on a terminal; write it to a file, -o FILE.pdf")
+        if len(self.numbers) > 1 and not os.path.splitext(out)[1] and out != "-" and not os.path.exists(out):
+            suffix = FORMATS[style].suffixes[0]
+            raise UserError(
+                f"-o {out}: neither a folder nor a name with a suffix; pass -o {out}/ for a file for each input, or "
+                f"-o {out}{suffix} for one file of all inputs"
+            )
+
     def write(self, pages: Iterable[Shown]) -> None:
         """Write pages as they come. The pages of one file must be consecutive.
+
+        The first format, the one that needs pictures if there is one, is written page by page. For the others, the
+        pages of a source are kept in memory without their pictures.
 
         Raises:
             UserError: a file cannot be written, or two pages or two pictures get the same file. ``check`` cannot know
                 the latter for standard input and web addresses.
         """
+        first, *others = sorted(self.styles, key=_order)
         written: set[str] = set()
-        for path, group in groupby(
-            self._write_overlays(pages), key=lambda each: self._output_path(each[0].source, each[0].number)
-        ):
+        for group in self._by_file(first, self._write_overlays(pages), written):
+            kept: list[Shown] = []
+            self._write_file(_keep(group.pages, kept) if others else group.pages, first, group.path)
+            for style in others:
+                for part in self._by_file(style, kept, written):
+                    self._write_file(part.pages, style, part.path)
+
+    def _write_file(self, pages: Iterable[Shown], style: str, path: str | Path) -> None:
+        write_pages(pages, style, path)
+        if isinstance(path, Path):  # in a folder
+            add_record(path, self.settings)
+
+    def _by_file(self, style: str, pages: Iterable[Shown], written: set[str]) -> Iterator[_File]:
+        """The output files of a format with their pages; adds their paths to ``written``."""
+        for path, group in groupby(pages, key=lambda each: self._output_path(style, each[0].source, each[0].number)):
             if str(path) in written:
                 raise UserError(f"{path}: holds pages of another input; read one of them in another call")
             written.add(str(path))
-            write_pages(group, self.style, path)
-            if isinstance(path, Path):  # in a folder
-                add_record(path, self.settings)
+            yield _File(path, group)
 
     def _write_overlays(self, pages: Iterable[Shown]) -> Iterator[Shown]:
         drawn_paths: set[Path] = set()
@@ -126,11 +186,11 @@ class Plan:
     def _too_many_pictures(self, pages: int) -> UserError:
         return UserError(f"--overlay {self.overlay}: there are {pages} pages; write to a folder, --overlay DIR/")
 
-    def _output_path(self, source: str, number: int) -> str | Path:
-        """The output file of a page, or ``-``."""
+    def _output_path(self, style: str, source: str, number: int) -> str | Path:
+        """The output file of a page in a format, or ``-``."""
         if self.out == "-" or not is_folder(self.out):
             return self.out
-        kind = FORMATS[self.style]
+        kind = FORMATS[style]
         return Path(self.out, self._stem(source, number if kind.single else None) + kind.suffixes[0])
 
     def _overlay_path(self, source: str, number: int) -> Path | None:
@@ -146,14 +206,6 @@ class Plan:
         known = self.numbers[source] or []
         has_several = len(known) > 1 or (not known and number != 1)
         return f"{stem}-{number:0{len(str(max(known, default=0)))}}" if number is not None and has_several else stem
-
-    def _check_out(self, pages: int) -> None:
-        if self.out != "-" and is_folder(self.out):
-            self._check_folder(self.out, self._output_path)
-        elif FORMATS[self.style].single and pages > 1:
-            raise UserError(f"--format {self.style}: one page a file, not {pages}; write to a folder, -o DIR/")
-        elif self.style == "pdf" and self.out == "-" and sys.stdout.isatty():
-            raise UserError("a PDF on a terminal; write it to a file, -o FILE.pdf")
 
     def _check_overlay(self, pages: int) -> None:
         if self.overlay is None:

@@ -178,7 +178,7 @@ def table(trained: Sequence[Job], out: Path) -> str:
     for job in trained:
         report = out / f"{job.name}-read"
         if done(report):
-            kind, start, crops = job.name.split("-")
+            kind, start, crops = job.name.rsplit("-", 2)
             results = json.loads(report.read_text(encoding="utf-8"))["results"]
             cells = " | ".join(f"{100 * result['word_accuracy']:.1f} %" for result in results)
             model = open_checkpoint(str(out / job.name / "model"))

@@ -210,6 +210,35 @@ def test_an_input_of_which_a_page_is_missing_is_not_finished(capsys: pytest.Capt
     assert {path.name for path in Path("new").glob("[!.]*")} == {f"frames-{number}.page.xml" for number in (1, 2, 3)}
 
 
+def test_several_formats_are_written_in_one_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each file is the one that its format alone would give, and an input that lacks one of its files is read again."""
+    given = ["a.png", "frames.tif"]
+    for style in ("alto", "page", "pdf", "text"):
+        _out(capsys, *given, "-o", "alone/", "--format", style)
+    several = [*given, "-o", "both/", "--format", "pdf,page,alto,text"]
+    _out(capsys, *several)
+    alone, both = ({path.name: path for path in Path(folder).iterdir()} for folder in ("alone", "both"))
+    assert sorted(alone) == sorted(both) and len(both) == 2 * 3 + 4
+    for name, path in both.items():
+        if name.endswith(".pdf"):
+            assert _pdf_words(path) == _pdf_words(alone[name]) != []
+        else:
+            assert _timeless(path) == _timeless(alone[name])
+    both["frames.txt"].unlink()
+    _out(capsys, *several, "--resume")
+    assert both["frames.txt"].read_bytes() == alone["frames.txt"].read_bytes()
+
+
+def _timeless(path: Path) -> str:
+    """A text without the times of PAGE XML."""
+    return re.sub(r"<(Created|LastChange)>.*?</", "", path.read_text(encoding="utf-8"))
+
+
+def _pdf_words(path: Path) -> list[list[str]]:
+    with pypdfium2.PdfDocument(path) as document:
+        return [page.get_textpage().get_text_range().split() for page in document]
+
+
 @pytest.mark.parametrize("out", ["-", "all.txt"])
 def test_only_a_folder_goes_on(out: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["ocr", "a.png", "-o", out, "--resume"]) == 2
@@ -310,6 +339,10 @@ WRONG: list[tuple[str, str]] = [
     ("a.png --format docx", "--format"),
     ("a.png -o out.docx", "pass --format"),
     ("a.png -o out.xml", "pass --format"),
+    ("a.png --format pdf,docx -o out/", "'docx' is not one of"),
+    ("a.png --format pdf,alto -o out.pdf", "--format pdf,alto: several formats need a folder, -o DIR/, not -o out.pdf"),
+    ("a.png --format pdf,alto", "several formats need a folder, -o DIR/, not -o -"),
+    ("a.png deep.png --format pdf -o out", "pass -o out/ for a file for each input, or -o out.pdf for one file of all"),
     ("a.png -o notes.txt", "nothing in it says that dptr wrote it"),
     ("a.png -o a.png --format pdf", "also what is read"),
     ("a.png -o notes.txt/x.txt", "cannot write notes.txt/x.txt"),

@@ -25,7 +25,7 @@ from lxml import etree
 from PIL import Image
 from pypdfium2 import raw
 
-from dptr.photo.outputs import FORMATS, choose_format, write_pages
+from dptr.photo.outputs import FORMATS, choose_formats, write_pages
 from dptr.photo.page import Line, Page, Word
 from dptr.photo.pdf import Pdf
 from dptr.photo.plan import Plan
@@ -487,15 +487,16 @@ def test_what_breaks_off_leaves_nothing(style: str, tmp_path: Path) -> None:
 
 def test_the_format_is_chosen_by_name_or_suffix(tmp_path: Path) -> None:
     for style, kind in FORMATS.items():
-        assert choose_format(style, "whatever") == style
+        assert choose_formats(style, "whatever") == (style,)
         for suffix in kind.suffixes:
-            assert choose_format(None, f"a{suffix.upper()}") == style
-    assert choose_format(None, "-") == choose_format(None, str(tmp_path)) == choose_format(None, "new/") == "text"
+            assert choose_formats(None, f"a{suffix.upper()}") == (style,)
+    assert all(choose_formats(None, out) == ("text",) for out in ("-", str(tmp_path), "new/"))
+    assert choose_formats("pdf,alto,pdf", "new/") == ("pdf", "alto")
     for out in ("a.xml", "a.docx", "a"):
         with pytest.raises(UserError, match="pass --format"):
-            choose_format(None, out)
-    with pytest.raises(UserError, match="there are text, json"):
-        choose_format("docx", "a")
+            choose_formats(None, out)
+    with pytest.raises(UserError, match="'docx': there are text, json"):
+        choose_formats("text,docx", "a")
 
 
 @pytest.mark.parametrize("style", ["text", "json", "tsv", "hocr", "pdf"])
@@ -519,7 +520,7 @@ def test_pages_read_before_an_interrupt_are_not_lost(
 def test_a_file_with_a_question_mark_in_its_name_keeps_it(tmp_path: Path) -> None:
     """Behind one in an address is no name."""
     numbers = {"in?/what? now.png": [1], "in?/other.png": [1], "http://x.org/a/b.png?size=3": [1]}
-    plan = Plan("text", f"{tmp_path}/", None, numbers)
+    plan = Plan(("text",), f"{tmp_path}/", None, numbers)
     plan.check()
     plan.write((page("text", source=source), None) for source in numbers)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.txt", "other.txt", "what? now.txt"]

@@ -43,3 +43,14 @@ def test_every_job_loads_its_recipe(scripts: dict[str, ModuleType], recipes: str
     for job in jobs:
         command, parameters = parsed([*job.arguments, "--out", str(tmp_path / job.name)])
         check_recipe(command, parameters, {}, tmp_path)
+
+
+def test_the_table_of_decoders_names_kinds_with_a_hyphen(
+    scripts: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoders = scripts["decoders"]
+    monkeypatch.setattr(decoders, "open_checkpoint", lambda _: Namespace(tensors={}))
+    (tmp_path / "gru-attention-text-500-read").write_text('{"results": [{"word_accuracy": 0.5}]}', encoding="utf-8")
+    (tmp_path / "gru-attention-text-500-read.done").touch()
+    table = decoders.table([Namespace(name="gru-attention-text-500")], tmp_path)
+    assert table.endswith("| `gru-attention` | text | 500 | 0.00 M | 50.0 % |")

@@ -24,7 +24,7 @@ from dptr.utils.errors import UserError
 from dptr.utils.files import atomic_file
 from dptr.utils.terminal import print_unfinished, say
 
-__all__ = ["FORMATS", "Format", "Shown", "choose_format", "is_folder", "write_pages"]
+__all__ = ["FORMATS", "Format", "Shown", "choose_formats", "is_folder", "write_pages"]
 
 FORMATS: dict[str, Format] = {
     "text": Format(write_text, (".txt", ".text"), plain=True),
@@ -40,27 +40,29 @@ FORMATS: dict[str, Format] = {
 STANDARD_OUTPUT = "-"
 
 
-def choose_format(style: str | None, out: str) -> str:
-    """The name of the output format: ``style`` if it is given, otherwise by the suffix of the output.
+def choose_formats(styles: str | None, out: str) -> tuple[str, ...]:
+    """The names of the output formats: ``styles`` if they are given, otherwise by the suffix of the output.
 
     Args:
-        style: a name in ``FORMATS``; None = by the suffix, and text for ``-`` and for folders.
+        styles: names in ``FORMATS``, with commas between them; None = by the suffix, and text for ``-`` and for
+            folders.
         out: a file, a folder, or ``-`` for standard output.
 
     Raises:
         UserError: there is no such format, or no format has this suffix.
     """
-    if style is not None:
-        if style not in FORMATS:
-            raise UserError(f"format {style!r}: there are {', '.join(FORMATS)}")
-        return style
+    if styles is not None:
+        names = tuple(dict.fromkeys(styles.split(",")))
+        if unknown := [name for name in names if name not in FORMATS]:
+            raise UserError(f"format {unknown[0]!r}: there are {', '.join(FORMATS)}")
+        return names
     if out == STANDARD_OUTPUT or is_folder(out):
-        return "text"
+        return ("text",)
     name = os.path.basename(out).lower()
     format_name = next((key for key, each in FORMATS.items() if name.endswith(each.suffixes)), None)
     if format_name is None:
         raise UserError(f"{out}: its suffix is no format's; pass --format ({', '.join(FORMATS)})")
-    return format_name
+    return (format_name,)
 
 
 def is_folder(out: str) -> bool:

@@ -8,6 +8,7 @@ from helpers_reference import loud
 
 from dptr.config.model import DecoderConfig
 from dptr.models.decoders import DECODERS, Decoder
+from dptr.models.layers import Attention
 from dptr.models.resize_positions import ROWS
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Decoded, Tokenizer
@@ -166,7 +167,9 @@ def test_masked_memory_equals_memory_without_the_masked_tokens(kind):
     loss = decoder.loss(memory[:4], mask[:4], targets(words), generator())
     memory[~mask] = -1e3
     torch.testing.assert_close(decoder.loss(memory[:4], mask[:4], targets(words), generator()), loss)
-    assert not torch.allclose(decoder.loss(memory[:4], None, targets(words), generator()), loss, atol=1e-3)
+    planted = [torch.where(mask[:4, :, None], memory[:4], value) for value in (1e3, -1e3)]  # one of them is attended to
+    unmasked = [decoder.loss(tokens, None, targets(words), generator()) for tokens in planted]
+    assert not all(torch.allclose(each, loss, atol=1e-3) for each in unmasked)
 
 
 def test_a_mask_that_hides_nothing_changes_nothing(kind):
@@ -246,5 +249,9 @@ def test_rows_of_places_are_declared(kind):
 
 
 def test_heads_must_divide_the_width(kind):
+    """A decoder of other layers ignores ``heads``."""
+    two, four = (DecoderConfig.of(kind=kind, dim=18, heads=heads) for heads in (2, 4))
+    if not any(isinstance(module, Attention) for module in DECODERS[kind](two, 3, LENGTH).modules()):
+        pytest.skip(f"{kind} has no attention heads")
     with pytest.raises(ValueError, match="18"):
-        DECODERS[kind](DecoderConfig.of(kind=kind, dim=18, heads=4), 3, LENGTH)
+        DECODERS[kind](four, 3, LENGTH)

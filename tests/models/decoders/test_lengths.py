@@ -65,7 +65,6 @@ def test_the_first_rows_are_kept_and_all_else_is_as_it_was(kind, max_length, tmp
     decoder, messages = moved(config(kind, BEFORE), source, max_length, tmp_path / "stage1")
     fresh = build_loaded(config(kind, max_length), 1).state_dict()
     places = decoder.per_position()
-    assert places
     for name, tensor in source.state_dict().items():
         now = decoder.state_dict()[name]
         if name not in places:
