@@ -17,18 +17,29 @@ from dptr.weights import START_MODEL
     "-t", "--text", metavar="FILE", multiple=True, type=click.Path(),
     help="A file with words of the domain, one on each line; repeatable.",
 )  # fmt: skip
+@click.option(
+    "--method", type=click.Choice(["rendered", "slots"]),
+    help="rendered: render the words; slots: compose them of what the recognizer sees in pictures of other words. "
+    "Default: rendered.",
+)  # fmt: skip
 @model_option(f"The recognizer to adapt. Default: {START_MODEL}.", "NAME|DIR", default=None)
 @out_option("The folder for checkpoints and logs.")
 @config_options()
 @resume_option()
 def adapt(
-    text: tuple[str, ...], model: str | None, out: Path, config: Path | None, overrides: tuple[str, ...], resume: bool
+    text: tuple[str, ...],
+    method: str | None,
+    model: str | None,
+    out: Path,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    resume: bool,
 ) -> None:
     """Teach a recognizer the words of a domain from a word list.
 
-    Renders the words and trains the decoder on them; the image encoder and the Feature Merge Unit (FMU) are frozen.
-    Words of the recognizer's language are mixed in so that it does not forget them. No labeled crops are needed. Prints
-    the folder of the adapted recognizer.
+    Trains the decoder on the words, rendered or composed; the image encoder and the Feature Merge Unit (FMU) are
+    frozen. Rendered words of the recognizer's language are mixed in so that it does not forget them. No labeled crops
+    are needed. Prints the folder of the adapted recognizer.
     """
     from dptr.config.load import load_recipe
     from dptr.config.train import AdaptRecipe
@@ -37,6 +48,8 @@ def adapt(
     settings = [*overrides]
     if text:
         settings.append(f"text={json.dumps(text, ensure_ascii=False)}")
+    if method:
+        settings.append(f"method={method}")
     if model:
         settings.append(f"init.model={json.dumps(model, ensure_ascii=False)}")
     print(adapt(load_recipe(AdaptRecipe, config, settings), out, resume))

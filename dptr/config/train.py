@@ -119,15 +119,16 @@ class WordsConfig(Config):
 
 
 class AdaptRecipe(Config):
-    """``dptr adapt``: fine-tuning of a recognizer's decoder on rendered words of a list."""
+    """``dptr adapt``: fine-tuning of a recognizer's decoder on words of a list."""
 
     run: RunConfig = RunConfig(steps=400, batch_size=128, validate_every=100, save_every=100, tensorboard=False)
     optim: OptimConfig = OptimConfig(lr=5e-4, grad_clip=5.0)
     init: AdaptInitConfig = AdaptInitConfig()
     text: tuple[str, ...] = ()  # files of words, separated by lines or white space; repeated words have more weight
     words: WordsConfig = WordsConfig()
+    method: Literal["rendered", "slots"] = "rendered"  # slots: words are composed of slots of other words, not rendered
     domain_share: float = Field(0.5, gt=0, le=1)  # share of each batch; the rest is words of the language
-    domain_crops: int = Field(8000, ge=1, le=100_000_000)  # pictures of words of the text, each encoded once
+    domain_crops: int = Field(8000, ge=1, le=100_000_000)  # words of the text, each rendered or composed once
     language_crops: int = Field(16_000, ge=1, le=100_000_000)  # pictures of words of the language
     max_accuracy_loss: float = Field(0.02, ge=0, le=1)  # largest fall of the word accuracy on words of the language
     pack: str = ""  # pictures of words of the language from dptr synth

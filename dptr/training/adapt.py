@@ -1,8 +1,9 @@
-"""``dptr adapt``: fine-tune a recognizer's decoder on rendered words of a domain, behind the frozen encoder and FMU.
+"""``dptr adapt``: fine-tune a recognizer's decoder on words of a domain, behind the frozen encoder and FMU.
 
-Each word is rendered and encoded once before training, so a training step costs only the decoder. The rest of each
-batch is rendered words of the recognizer's language, so that the decoder does not forget them. This method is ours. It
-needs rendering: replacing the image side of a finished recognizer by text failed (docs/LOG.md).
+The words are rendered and encoded once before training, so a training step costs only the decoder. With ``method =
+"slots"`` they are not rendered: their memories are composed of slots of other words (``dptr.training.slots``). The rest
+of each batch is rendered words of the recognizer's language, so that the decoder does not forget them. Both methods are
+ours.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ from dptr.models.decoders import Decoder
 from dptr.models.recognizer import Recognizer
 from dptr.synth import FontIndex, Renderer, find_fonts
 from dptr.synth.source import RenderedWords
+from dptr.text.charset import show
 from dptr.text.corpus import Corpus, in_language
 from dptr.text.tokenizer import Decoded, Tokenizer
 from dptr.training.device import make_accelerator
 from dptr.training.forgetting import FRACTIONS, sweep_interpolations
 from dptr.training.resolve import resolve_adapt
+from dptr.training.slots import SlotBank
 from dptr.training.sources import RENDERED_VALIDATION, UNDRAWABLE_SAMPLE, rendered_words
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
@@ -44,6 +47,7 @@ from dptr.utils.sizes import group_by_size
 from dptr.utils.terminal import progress_bars
 
 ReportProgress = Callable[[int], None]  # gets the number of crops encoded since the last call
+DrawBars = Callable[[str, int, int], None]  # see dptr.utils.terminal.progress_bars
 _BATCH = 128  # crops, or memories, that go through the network at once
 
 
@@ -64,7 +68,7 @@ class AdaptObjective(nn.Module):
 
 @dataclass(frozen=True)
 class Features:
-    """Rendered words, encoded by the recognizer's image side.
+    """Words, and what the recognizer's image side makes of a picture of each, or what stands in for it.
 
     Attributes:
         memory: (m, d) float16 for each word; without an FMU, m depends on the crop's width.
@@ -81,7 +85,7 @@ class Features:
 
 @dataclass(frozen=True)
 class FeatureSets:
-    """Encoded words of the domain and of the language, each rendered anew for validation."""
+    """Words of the domain and of the language; those for validation are rendered, or composed, anew."""
 
     domain_training: Features
     language_training: Features
@@ -101,8 +105,8 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
         The folder of the best recognizer.
 
     Raises:
-        UserError: the recognizer can write, or the fonts can draw, none of the words; several processes; see
-            ``resolve_adapt``, ``check_out``, ``rendered_words``, ``Trainer``.
+        UserError: the recognizer can write, the fonts can draw, or slots can compose none of the words; several
+            processes; see ``resolve_adapt``, ``check_out``, ``rendered_words``, ``Trainer``.
     """
     resolved = resolve_adapt(recipe)
     loaded, dual = resolved.parts.recognizer, resolved.parts.dual
@@ -112,7 +116,7 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
     if accelerator.num_processes > 1:
         raise UserError(f"dptr adapt takes minutes: run it in one process, not {accelerator.num_processes}")
     model.to(accelerator.device).eval()
-    features, notes = render_features(recipe, loaded)
+    features, notes = prepare_features(recipe, loaded)
     model.requires_grad_(False)
     model.decoder.requires_grad_(True)
     task = AdaptTask(recipe, out.name, loaded, dual, features, accelerator.device)
@@ -189,8 +193,9 @@ class AdaptTask(Task):
         return not best or (self.is_within_limit(scores, baseline["others"]) and scores["domain"] > best["domain"])
 
     def save(self, validation: Validation, step: int, out: Path) -> None:
+        how = {"rendered": "rendered", "slots": "composed of slots"}[self.recipe.method]
         sets = {
-            "domain": ("words to learn, rendered", len(self.features.domain_validation.words)),
+            "domain": (f"words to learn, {how}", len(self.features.domain_validation.words)),
             "others": ("other words, rendered", len(self.features.language_validation.words)),
         }
         fraction = float(validation.variant.removeprefix("_") or 1)
@@ -204,8 +209,8 @@ class AdaptTask(Task):
         )  # fmt: skip
 
 
-def render_features(recipe: AdaptRecipe, loaded: Loaded) -> tuple[FeatureSets, list[str]]:
-    """Render and encode all words; also return notes for the log.
+def prepare_features(recipe: AdaptRecipe, loaded: Loaded) -> tuple[FeatureSets, list[str]]:
+    """Render and encode all words, or compose those of the domain; also return notes for the log.
 
     Raises:
         UserError: see ``adapt``.
@@ -215,15 +220,31 @@ def render_features(recipe: AdaptRecipe, loaded: Loaded) -> tuple[FeatureSets, l
     language, make_validation, notes = rendered_words(
         in_language(recipe.corpus, charset), recipe.render, config.encoder, charset, length, seed, recipe.pack
     )
-    domain, domain_validation = render_domain(recipe, loaded)
+    language_counts = [(language, recipe.language_crops), (make_validation(), RENDERED_VALIDATION)]
+    if recipe.method == "slots":
+        language_training, language_validation = encode_all(model, language_counts)
+        domain_training, domain_validation, domain_notes = compose_domain(recipe, tokenizer, language_training)
+        return FeatureSets(domain_training, language_training, domain_validation, language_validation), [
+            *domain_notes,
+            *notes,
+        ]
+    domain, domain_validation_words = render_domain(recipe, loaded)
     undrawable = [f"words to learn: {count} of the first {UNDRAWABLE_SAMPLE:,} left out, {reason}"
                   for reason, count in domain.undrawable(UNDRAWABLE_SAMPLE).items()]  # fmt: skip
-    source_counts = (
-        (domain, recipe.domain_crops),
-        (language, recipe.language_crops),
-        (domain_validation, RENDERED_VALIDATION),
-        (make_validation(), RENDERED_VALIDATION),
+    domain_counts = [(domain, recipe.domain_crops), (domain_validation_words, RENDERED_VALIDATION)]
+    domain_training, domain_validation, language_training, language_validation = encode_all(
+        model, [*domain_counts, *language_counts]
     )
+    message = (
+        f"words to learn: {domain.corpus.describe()}; {recipe.domain_crops:,} pictures of them, "
+        f"{recipe.language_crops:,} of others"
+    )
+    features = FeatureSets(domain_training, language_training, domain_validation, language_validation)
+    return features, [message, *undrawable, *notes]
+
+
+def encode_all(model: Recognizer, source_counts: Sequence[tuple[Source, int]]) -> list[Features]:
+    """Encode the first samples of each source, with a progress bar over all of them."""
     total, done = sum(count for _, count in source_counts), 0
     with progress_bars() as bars:
 
@@ -233,29 +254,79 @@ def render_features(recipe: AdaptRecipe, loaded: Loaded) -> tuple[FeatureSets, l
             bars("pictures", done, total)
 
         progress(0)
-        features = FeatureSets(*(encode_words(model, source, count, progress) for source, count in source_counts))
+        return [encode_words(model, source, count, progress) for source, count in source_counts]
+
+
+def compose_domain(recipe: AdaptRecipe, tokenizer: Tokenizer, others: Features) -> tuple[Features, Features, list[str]]:
+    """Words of ``recipe.text`` to train and to validate on, composed of slots of ``others``, and notes for the log.
+
+    Raises:
+        UserError: none of the words can be composed.
+    """
+    bank = SlotBank(others.memory, [tokenizer.write(word) for word in others.words])
+    corpora = [domain_corpus(recipe, tokenizer, recipe.run.seed + more) for more in (0, 1)]
+    counts = (recipe.domain_crops, RENDERED_VALIDATION)
+    gaps: dict[str, str] = {}
+    with progress_bars() as bars:
+        bars("words", 0, counts[0])
+        features = [
+            compose_words(bank, corpus, count, tokenizer, gaps, bars)
+            for corpus, count in zip(corpora, counts, strict=True)
+        ]
+    training, validation = features
+    example, gap = next(iter(gaps.items()), ("", ""))
+    if not training.words or not validation.words:
+        raise UserError(
+            f"words to learn: none of them can be composed of slots; {show(example)}: {gap}; set language_crops "
+            "higher, or method=rendered"
+        )
     message = (
-        f"words to learn: {domain.corpus.describe()}; {recipe.domain_crops:,} pictures of them, "
-        f"{recipe.language_crops:,} of others"
+        f"words to learn: {corpora[0].describe()}; composed {len(training.words):,} times of slots of "
+        f"{len(others.words):,} pictures of other words"
     )
-    return features, [message, *undrawable, *notes]
+    left_out = f"words to learn: {len(gaps):,} left out, such as {show(example)}: {gap}; set language_crops higher"
+    return training, validation, [message, *([left_out] if gaps else [])]
+
+
+def compose_words(
+    bank: SlotBank, corpus: Corpus, count: int, tokenizer: Tokenizer, gaps: dict[str, str], bars: DrawBars
+) -> Features:
+    """Memories of the first ``count`` words of a corpus; words that cannot be composed are added to ``gaps``."""
+    rng = np.random.default_rng(corpus.seed)
+    memory: list[Tensor] = []
+    words: list[str] = []
+    for index in range(count):
+        word = corpus.word(index)
+        written = tokenizer.write(word)
+        if gap := bank.find_gap(written):
+            gaps[word] = gap
+        else:
+            memory.append(bank.compose(written, rng))
+            words.append(word)
+        bars("words", index + 1, count)
+    return Features(memory, words)
+
+
+def domain_corpus(recipe: AdaptRecipe, tokenizer: Tokenizer, seed: int) -> Corpus:
+    """The words of ``recipe.text``."""
+    sources, words = tuple(SourceConfig(kind="file", path=path) for path in recipe.text), recipe.words
+    config = CorpusConfig(
+        sources=sources, heldout=words.heldout, upper=words.upper, title=words.title, mixed=words.mixed,
+        punctuation=words.punctuation,
+    )  # fmt: skip
+    return Corpus(config, tokenizer.charset, tokenizer.max_length, seed)
 
 
 def render_domain(recipe: AdaptRecipe, loaded: Loaded) -> tuple[RenderedWords, RenderedWords]:
     """Rendered words of ``recipe.text`` to train on, and other renderings of them to validate on."""
-    charset, length, seed = loaded.tokenizer.charset, loaded.tokenizer.max_length, recipe.run.seed
-    sources, words = tuple(SourceConfig(kind="file", path=path) for path in recipe.text), recipe.words
-    corpus = CorpusConfig(
-        sources=sources, heldout=words.heldout, upper=words.upper, title=words.title, mixed=words.mixed,
-        punctuation=words.punctuation,
-    )  # fmt: skip
-    render, size = recipe.render, loaded.config.encoder.crop_size
+    render, size, seed = recipe.render, loaded.config.encoder.crop_size, recipe.run.seed
     fonts = find_fonts(render.fonts)
     validation_split = "heldout" if render.font_split == "train" else render.font_split
     training, validation = (
-        RenderedWords(Corpus(corpus, charset, length, number), Renderer(render, number, FontIndex(fonts, split), size))
+        RenderedWords(domain_corpus(recipe, loaded.tokenizer, number),
+                      Renderer(render, number, FontIndex(fonts, split), size))
         for number, split in ((seed, render.font_split), (seed + 1, validation_split))
-    )
+    )  # fmt: skip
     return training, validation
 
 

@@ -256,7 +256,8 @@ def resolve_adapt(recipe: AdaptRecipe) -> Resolved[AdaptRecipe, AdaptParts]:
     """The recipe of ``dptr adapt``, and the recognizer that it starts from.
 
     Raises:
-        UserError: no text; kinds of pictures with texts of their own; see ``open_checkpoint``, ``build_loaded``.
+        UserError: no text; kinds of pictures with texts of their own; slots of a recognizer without an FMU; see
+            ``open_checkpoint``, ``build_loaded``.
     """
     _refuse_run(recipe.run)
     _refuse_epochs(recipe.run, "words of the text and of the language are mixed by shares")
@@ -269,6 +270,11 @@ def resolve_adapt(recipe: AdaptRecipe) -> Resolved[AdaptRecipe, AdaptParts]:
         )
     checkpoint = open_checkpoint(recipe.init.model)
     loaded = build_loaded(checkpoint)
+    if recipe.method == "slots" and loaded.model.fmu is None:
+        raise UserError(
+            f"method = 'slots' with {recipe.init.model}: it has no FMU, so no slot holds one character; set "
+            "method=rendered, or choose a recognizer with an FMU, such as dptr-en"
+        )
     return Resolved(recipe, checkpoint.charset, AdaptParts(loaded, checkpoint.dual))
 
 

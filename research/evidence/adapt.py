@@ -1,4 +1,4 @@
-"""Compare ``dptr adapt --text WORDS`` with training the whole recognizer on the same words for the same time.
+"""Compare the methods of ``dptr adapt --text WORDS`` with training the whole recognizer for the same time.
 
     DPTR_DATA=... python research/evidence/adapt.py --pack runs/pack-en --out runs/adapt
 
@@ -7,8 +7,9 @@ international names from free syllables and a stem for the effect (``medicines``
 (``plates``). It measures accuracy on 1,000 rendered words of the domain, in the preset ``signs`` with held-out fonts,
 and on the real validation crops (a fixed tenth of ``iiit5k/train`` and ``ic15/train``). Test folders are not used.
 
-The control, ``whole``, trains all parts on rendered words, half of them from the domain, for as many steps of 64 crops
-as fit into the time of ``adapt``.
+``adapt`` renders the words, and ``slots`` composes them of slots of other words. The first control, ``others``, is
+``adapt`` on as many words of English instead of those of the domain. The second, ``whole``, trains all parts on
+rendered words, half of them from the domain, for as many steps of 64 crops as fit into the time of ``adapt``.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ def plates(rng: np.random.Generator) -> list[str]:
 
 
 DOMAINS = {"streets": streets, "medicines": medicines, "plates": plates}
+ARMS = ("adapt", "slots", "others", "whole")
 
 
 def main() -> None:
@@ -72,6 +74,8 @@ def main() -> None:
     parser.add_argument("--model", default="dptr-en")
     parser.add_argument("--pack", required=True, help="rendered words of the language, to mix in")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="in all that is rendered")
     parser.add_argument("--table", action="store_true", help="only print the results of finished runs")
     options = parser.parse_args()
     if "DPTR_DATA" not in os.environ:
@@ -104,18 +108,33 @@ def work(domain: str, options: argparse.Namespace) -> None:
     out.mkdir(parents=True, exist_ok=True)
     words = out / "words.txt"
     words.write_text("\n".join(dict.fromkeys(DOMAINS[domain](np.random.default_rng(0)))) + "\n", encoding="utf-8")
-    render = ["--set", "render.font_split=train", "--set", f"render.backgrounds={options.data / 'natural'}"]
+    render = set_options("render.font_split=train", f"render.backgrounds={options.data / 'natural'}", *options.set)
     source = f'{{kind="file", path={json.dumps(str(words))}, weight=1}}'
     if not (out / "test" / LABELS).exists():
         plain = [f"corpus.{key}=0" for key in ("heldout", "upper", "title", "mixed", "punctuation")]
-        unseen = ("render.font_split=heldout", f"render.backgrounds={options.data / 'natural'}")
+        unseen = ("render.font_split=heldout", f"render.backgrounds={options.data / 'natural'}", *options.set)
         dptr("synth", "--config", SIGNS, "--format", "folder", "--count", str(TEST), "--out", str(out / "test"),
              *set_options("seed=9", f"corpus.sources=[{source}]", *plain, *unseen))  # fmt: skip
-    began = time.monotonic()
-    if not (out / "adapt.json").exists():
-        dptr("adapt", "--config", SIGNS, *render, "--text", str(words), "--model", options.model,
-             *set_options(f"pack={options.pack}"), "--out", str(out / "adapt"))  # fmt: skip
-        write_json(out / "adapt.json", {"minutes": (time.monotonic() - began) / 60})
+    english = options.out / "english.txt"
+    english.write_text("\n".join(top_n_list("en", 1500)) + "\n", encoding="utf-8")
+    for arm, text, method in (("adapt", words, "rendered"), ("slots", words, "slots"), ("others", english, "rendered")):
+        if arm in options.arms and not (out / f"{arm}.json").exists():
+            began = time.monotonic()
+            dptr("adapt", "--config", SIGNS, *render, "--text", str(text), "--method", method, "--model", options.model,
+                 *set_options(f"pack={options.pack}"), "--out", str(out / arm))  # fmt: skip
+            write_json(out / f"{arm}.json", {"minutes": (time.monotonic() - began) / 60})
+    if "whole" in options.arms:
+        train_whole(out, source, render, options)
+    models = {"before": options.model, **{arm: str(out / arm / "model") for arm in options.arms}}
+    for name, model in models.items():
+        for data in (out / "test", options.out / "real"):
+            report = out / f"{name}-{data.name}.json"
+            if not report.exists():
+                dptr("eval", "--data", str(data), "--model", model, "--protocol", "36", "--json", "--out", str(report))
+
+
+def train_whole(out: Path, source: str, render: list[str], options: argparse.Namespace) -> None:
+    """Train all parts on rendered words for as long as ``adapt`` took."""
     minutes = read_json(out / "adapt.json", "adapt")["minutes"]
     mixed = f'corpus.sources=[{source}, {{kind="wordfreq", weight=0.75}}, {{kind="pattern", weight=0.25}}]'
     whole = ["finetune", "--config", SIGNS, *render, "--model", options.model, *set_options(
@@ -126,12 +145,6 @@ def work(domain: str, options: argparse.Namespace) -> None:
         step = (seconds[1] - seconds[0]) / (SPEED_STEPS[1] - SPEED_STEPS[0])
         steps = SPEED_STEPS[0] + max(0, round((60 * minutes - seconds[0]) / step))
         write_json(out / "whole.json", {"steps": steps, "minutes": timed(whole, steps, out / "whole") / 60})
-    models = {"before": options.model, "adapt": str(out / "adapt/model"), "whole": str(out / "whole/model")}
-    for name, model in models.items():
-        for data in (out / "test", options.out / "real"):
-            report = out / f"{name}-{data.name}.json"
-            if not report.exists():
-                dptr("eval", "--data", str(data), "--model", model, "--protocol", "36", "--json", "--out", str(report))
 
 
 def timed(command: list[str], steps: int, out: Path) -> float:
@@ -148,7 +161,7 @@ def table(options: argparse.Namespace) -> str:
     lines = ["| domain | | of the domain | real crops | minutes |", "|---|---|---:|---:|---:|"]
     for domain in options.domains:
         out = options.out / domain
-        for name in ("before", "adapt", "whole"):
+        for name in ("before", *options.arms):
             if not (out / f"{name}-real.json").exists():
                 continue
             rates = [

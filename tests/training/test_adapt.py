@@ -18,7 +18,7 @@ from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkp
 from dptr.models.recognizer import build_recognizer
 from dptr.text.tokenizer import Tokenizer
 from dptr.training import adapt as module
-from dptr.training.adapt import Features, FeatureSets, adapt, decoder_accuracy, pad_memory, render_features
+from dptr.training.adapt import Features, FeatureSets, adapt, decoder_accuracy, pad_memory, prepare_features
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json
 from dptr.utils.tensors import load_tensors
@@ -39,7 +39,7 @@ def test_the_decoder_learns_the_words_and_nothing_else_changes(parts: Parts, tmp
     features = FeatureSets(
         planted(DOMAIN, 64, 1), planted(WORDS[:9], 64, 2), planted(DOMAIN, 24, 3), planted(WORDS, 36, 4)
     )
-    monkeypatch.setattr(module, "render_features", lambda *arguments: (features, []))
+    monkeypatch.setattr(module, "prepare_features", lambda *arguments: (features, []))
     recipe = parts.recipe(
         "adapt", "run.steps=150", "run.batch_size=16", "run.validate_every=50", "run.save_every=1000", "optim.lr=1e-2",
         "optim.ema_decay=0", "max_accuracy_loss=1",
@@ -58,7 +58,7 @@ def test_the_memory_is_what_the_image_side_makes_of_the_pictures(parts: Parts) -
     """Seen once and kept as float16, in the order of the words."""
     recipe = parts.recipe("adapt")
     loaded = load_recognizer(recipe.init.model)
-    features, notes = render_features(recipe, loaded)
+    features, notes = prepare_features(recipe, loaded)
     assert set(features.domain_training.words) <= set(DOMAIN) and set(features.domain_validation.words) <= set(DOMAIN)
     assert set(features.language_training.words) <= set(WORDS) and not set(features.language_validation.words) & set(
         features.language_training.words
