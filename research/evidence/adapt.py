@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -89,16 +90,19 @@ def main() -> None:
 
 
 def real_crops(data: Path, folder: Path) -> None:
-    """Write the validation crops of dptr-en's training as a folder of labels that point to the pictures."""
+    """Copy the validation crops of dptr-en's training into a folder of labeled crops."""
     paths = [data / "iiit5k/train", data / "ic15/train"]
     crops = load_crops(paths, resolve_charset("94"), 25, CropSize())
     validation = split(crops, 0.1, "order")[1]
     sets = [open_labeled(path) for path in paths]
-    lines = [
-        f"{sets[source].path / key}\t{label}\n"
-        for source, key, label in zip(validation.sources, validation.keys, validation.labels, strict=True)
-    ]
     folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for row, (source, key, label) in enumerate(
+        zip(validation.sources, validation.keys, validation.labels, strict=True)
+    ):
+        name = f"{row:04}{Path(key).suffix}"
+        shutil.copyfile(sets[source].path / key, folder / name)
+        lines.append(f"{name}\t{label}\n")
     (folder / LABELS).write_text("".join(lines), encoding="utf-8")
 
 
