@@ -24,7 +24,10 @@ from dptr.training.initialize import initialize
 from dptr.training.resolve import resolve_finetune
 from dptr.utils.errors import UserError
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "finetune-language.toml"
+SETTINGS = (
+    "init.encoder=rapidocr", 'model.encoder={kind="ppocr"}', 'model.decoder={kind="ctc", path="tokens", dim=120}',
+    "model.fmu.queries=0", "model.max_length=64", "data.rendered=1",
+)  # fmt: skip
 USED = ("image encoder and head of PP-OCRv6_rec_small, whose makers trained it on photographs", "nothing else")
 CHANGES = (
     "None of the weights was trained further. The head has the characters of this recognizer alone, rows of those that "
@@ -51,7 +54,7 @@ def write_published(charset: str, validation: str, out: Path) -> None:
     Raises:
         UserError: no such charset or crops; see ``resolve_finetune``.
     """
-    recipe = load_recipe(FinetuneRecipe, RECIPE, [f"model.charset={charset}", "data.rendered=1"])
+    recipe = load_recipe(FinetuneRecipe, None, [f"model.charset={charset}", *SETTINGS])
     resolved = resolve_finetune(recipe)
     model = build_recognizer(resolved.recipe.model, len(resolved.charset))
     for line in initialize(model, resolved):

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The recognizers of recognizers/, one after another: PP-OCRv6's encoder and head, as they are or trained on rendered words, or dptr-en or dptr-latin trained on those. Needs the fonts of
+# The recognizers of recognizers/, one after another: PP-OCRv6 as it is published, or dptr-en or dptr-latin trained on rendered words. Needs the fonts of
 # scripts/fonts.sh, npm (for scripts/web_fonts.py) and DPTR_DATA with natural/ (photographs); it goes on where it was interrupted.
 # scripts/cpu/zoo.sh            # all
 # scripts/cpu/zoo.sh korean     # one
-# FONTS names folders in place of the two below, as JSON, and CROPS and MINUTES other numbers than those of the table.
+# FONTS names folders in place of the two below, as JSON, and MINUTES another number than that of the table.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 : "${DPTR_DATA:?set DPTR_DATA to the folder that holds natural}"
@@ -21,8 +21,8 @@ ship() { # MODEL NAME TEST SHOWN
     $python scripts/ship_recognizer.py "$1" "$2" --int8 --test "$3" --shown "$4" --fonts "${folders[@]}"
 }
 
-# Lines, from PP-OCRv6: name, code of the charset, crops to train on, minutes of training; none: the published recognizer as it is
-while read -r name code crops minutes; do
+# Lines: name, code of the charset, minutes of training from dptr-latin; 0: PP-OCRv6 as it is published
+while read -r name code minutes; do
     [ -z "${1:-}" ] || [ "$1" = "$name" ] || continue
     draw "$code" 300 1000004 "runs/val-$code" "$photographs"
     draw "$code" 500 1000003 "runs/test-$code" "$photographs"
@@ -32,16 +32,16 @@ while read -r name code crops minutes; do
         [ -d "$model" ] || $python scripts/published.py "$code" --validation "runs/val-$code" --out "$model"
     else
         model=runs/$name/model
-        $dptr synth --config research/recipes/synth-language.toml --set charset="$code+space" --set render.backgrounds="$photographs" \
-            --set render.fonts="$fonts" --set seed=11 --count "${CROPS:-$crops}" --out "runs/pack-$code" --resume
-        $dptr finetune --config recipes/finetune-language.toml --set model.charset="$code+space" --set data.pack="runs/pack-$code" \
-            --set "data.validation=[\"runs/val-$code\"]" --set run.seconds="$((60 * ${MINUTES:-$minutes}))" --out "runs/$name" --resume
+        [ -d "runs/$name" ] && resume=--resume || resume=
+        OMP_NUM_THREADS=1 $dptr finetune --config recipes/finetune-language.toml --set model.charset="$code+space" \
+            --set render.backgrounds="$photographs" --set render.fonts="$fonts" --set "data.validation=[\"runs/val-$code\"]" \
+            --set run.seconds="$((60 * ${MINUTES:-$minutes}))" --out "runs/$name" $resume
     fi
     ship "$model" "$name" "runs/test-$code" "runs/shown-$code"
 done <<TABLE
-chinese  zh       0     0
-japanese ja       0     0
-cyrillic cyrillic 10000 21
+chinese  zh       0
+japanese ja       0
+cyrillic cyrillic 95
 TABLE
 
 # Words, one thread each: name, code, the recognizer to start from, minutes of each round
