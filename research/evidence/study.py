@@ -240,10 +240,11 @@ def table(readings: dict[str, dict[str, str]], options: argparse.Namespace) -> s
     """Markdown: the accuracy of each arm (mean over test sets and seeds, and range over seeds), and each hypothesis."""
 
     def arm(name: str, labels: int) -> list[np.ndarray] | None:
-        """For each test set, which crops each seed reads correctly; None if the arm has no such run."""
-        if labels not in ARMS[name].labels or name not in options.arms:
+        """For each test set, which crops each seed reads correctly; None without the run, or before it is read."""
+        models = [str(model_of(options.out / f"seed{seed}" / f"{name}-{labels}")) for seed in options.seeds]
+        if labels not in ARMS[name].labels or name not in options.arms or not readings.keys() >= {*models}:
             return None
-        runs = [readings[str(model_of(options.out / f"seed{seed}" / f"{name}-{labels}"))] for seed in options.seeds]
+        runs = [readings[model] for model in models]
         return [np.array([[mark == "1" for mark in run[test]] for run in runs]) for test in TESTS]
 
     heads = [str(labels) if labels >= 0 else "all" for labels in options.labels]

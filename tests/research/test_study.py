@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -20,7 +21,7 @@ EVIDENCE = Path(__file__).resolve().parents[2] / "research" / "evidence"
 @pytest.fixture(autouse=True)
 def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(EVIDENCE))
-    for name in ("intervals", "study_controls"):
+    for name in ("intervals", "study", "study_controls"):
         sys.modules.pop(name, None)
 
 
@@ -155,3 +156,16 @@ def test_of_intervals_over_three_seeds_19_in_20_hold_the_truth(spread: float) ->
         found = compare_arms(*arms)
         held += found.low <= 0 <= found.high
     assert 0.92 <= held / rounds <= 0.98
+
+
+def test_runs_that_are_not_read_are_blank() -> None:
+    import study
+
+    def marks(right: int) -> dict[str, str]:
+        return dict.fromkeys(study.TESTS, "1" * right + "0" * (4 - right))
+
+    options = argparse.Namespace(out=Path("runs"), seeds=[0], arms=["text", "permuted"], labels=[100, 500])
+    readings = {f"runs/seed0/{arm}-500/model": marks(right) for arm, right in (("text", 3), ("permuted", 1))}
+    lines = study.table(readings, options).splitlines()
+    assert [line.split("|")[2:4] for line in lines[2:4]] == [["  ", " 75.0 (75.0-75.0) "], ["  ", " 25.0 (25.0-25.0) "]]
+    assert lines[-1].startswith("| H3: text over permuted |  | +50.0")
