@@ -47,7 +47,6 @@ from dptr.utils.sizes import group_by_size
 from dptr.utils.terminal import progress_bars
 
 ReportProgress = Callable[[int], None]  # gets the number of crops encoded since the last call
-DrawBars = Callable[[str, int, int], None]  # see dptr.utils.terminal.progress_bars
 _BATCH = 128  # crops, or memories, that go through the network at once
 
 
@@ -224,10 +223,8 @@ def prepare_features(recipe: AdaptRecipe, loaded: Loaded) -> tuple[FeatureSets, 
     if recipe.method == "slots":
         language_training, language_validation = encode_all(model, language_counts)
         domain_training, domain_validation, domain_notes = compose_domain(recipe, tokenizer, language_training)
-        return FeatureSets(domain_training, language_training, domain_validation, language_validation), [
-            *domain_notes,
-            *notes,
-        ]
+        features = FeatureSets(domain_training, language_training, domain_validation, language_validation)
+        return features, [*domain_notes, *notes]
     domain, domain_validation_words = render_domain(recipe, loaded)
     undrawable = [f"words to learn: {count} of the first {UNDRAWABLE_SAMPLE:,} left out, {reason}"
                   for reason, count in domain.undrawable(UNDRAWABLE_SAMPLE).items()]  # fmt: skip
@@ -264,47 +261,33 @@ def compose_domain(recipe: AdaptRecipe, tokenizer: Tokenizer, others: Features) 
         UserError: none of the words can be composed.
     """
     bank = SlotBank(others.memory, [tokenizer.write(word) for word in others.words])
-    corpora = [domain_corpus(recipe, tokenizer, recipe.run.seed + more) for more in (0, 1)]
-    counts = (recipe.domain_crops, RENDERED_VALIDATION)
-    gaps: dict[str, str] = {}
-    with progress_bars() as bars:
-        bars("words", 0, counts[0])
-        features = [
-            compose_words(bank, corpus, count, tokenizer, gaps, bars)
-            for corpus, count in zip(corpora, counts, strict=True)
-        ]
-    training, validation = features
+    seed, count = recipe.run.seed, recipe.domain_crops
+    corpora = [domain_corpus(recipe, tokenizer, number) for number in (seed, seed + 1)]
+    words = [corpora[0].word(index) for index in range(count)]
+    words += [corpora[1].word(index) for index in range(RENDERED_VALIDATION)]
+    gaps = {word: gap for word in dict.fromkeys(words) if (gap := bank.find_gap(tokenizer.write(word)))}
+    training = [word for word in words[:count] if word not in gaps]
+    validation = [word for word in words[count:] if word not in gaps]
     example, gap = next(iter(gaps.items()), ("", ""))
-    if not training.words or not validation.words:
+    if not training or not validation:
         raise UserError(
             f"words to learn: none of them can be composed of slots; {show(example)}: {gap}; set language_crops "
             "higher, or method=rendered"
         )
+    rng = np.random.default_rng(seed)
+    memory: list[Tensor] = []
+    with progress_bars() as bars:
+        for word in (*training, *validation):
+            bars("words", len(memory), len(training) + len(validation))
+            memory.append(bank.compose(tokenizer.write(word), rng))
     message = (
-        f"words to learn: {corpora[0].describe()}; composed {len(training.words):,} times of slots of "
+        f"words to learn: {corpora[0].describe()}; composed {len(training):,} times of slots of "
         f"{len(others.words):,} pictures of other words"
     )
     left_out = f"words to learn: {len(gaps):,} left out, such as {show(example)}: {gap}; set language_crops higher"
-    return training, validation, [message, *([left_out] if gaps else [])]
-
-
-def compose_words(
-    bank: SlotBank, corpus: Corpus, count: int, tokenizer: Tokenizer, gaps: dict[str, str], bars: DrawBars
-) -> Features:
-    """Memories of the first ``count`` words of a corpus; words that cannot be composed are added to ``gaps``."""
-    rng = np.random.default_rng(corpus.seed)
-    memory: list[Tensor] = []
-    words: list[str] = []
-    for index in range(count):
-        word = corpus.word(index)
-        written = tokenizer.write(word)
-        if gap := bank.find_gap(written):
-            gaps[word] = gap
-        else:
-            memory.append(bank.compose(written, rng))
-            words.append(word)
-        bars("words", index + 1, count)
-    return Features(memory, words)
+    first = len(training)
+    sets = Features(memory[:first], training), Features(memory[first:], validation)
+    return *sets, [message, *([left_out] if gaps else [])]
 
 
 def domain_corpus(recipe: AdaptRecipe, tokenizer: Tokenizer, seed: int) -> Corpus:

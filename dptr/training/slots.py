@@ -20,6 +20,8 @@ NEIGHBOR, SECOND_NEIGHBOR = 1.0, 0.3  # cost of each neighbor that differs, next
 LENGTH, LARGEST_DIFFERENCE = 0.15, 6  # cost of each character by which the lengths differ, and how many are counted
 JITTER = 0.3  # largest random cost, so that a word borrows from other pictures each time
 REACH = 2  # neighbors on each side that are compared
+_SIDES = np.array([-2, -1, 1, 2])
+_WEIGHTS = np.array([SECOND_NEIGHBOR, NEIGHBOR, NEIGHBOR, SECOND_NEIGHBOR])  # of the neighbors at _SIDES
 
 
 class SlotBank:
@@ -60,7 +62,8 @@ class SlotBank:
         """
         if gap := self.find_gap(word):
             raise ValueError(f"{word!r}: {gap}")
-        chosen = [self._choose(word, place, rng) for place in range(len(word))]
+        context = _contexts([word])[0]
+        chosen = [self._choose(word, place, context, rng) for place in range(len(word))]
         last = chosen[-1]
         if self._lengths[last] != len(word):
             last = int(rng.choice(np.flatnonzero(self._lengths == len(word))))
@@ -69,15 +72,13 @@ class SlotBank:
             memory[place] = self._memory[row][place]
         return memory
 
-    def _choose(self, word: str, place: int, rng: np.random.Generator) -> int:
-        """The row whose slot ``place`` fits ``word`` best."""
+    def _choose(self, word: str, place: int, context: Int64[np.ndarray, " w"], rng: np.random.Generator) -> int:
+        """The row whose slot ``place`` fits ``word`` best; ``context`` is that of the word."""
         rows = self._rows[place, word[place]]
-        sides = np.array([offset for offset in range(-REACH, REACH + 1) if offset])
-        weights = np.where(np.abs(sides) == 1, NEIGHBOR, SECOND_NEIGHBOR)
-        columns = place + REACH + sides
-        differs = self._codes[rows[:, None], columns] != _contexts([word])[0, columns]
+        columns = place + REACH + _SIDES
+        differs = self._codes[rows[:, None], columns] != context[columns]
         too_long = np.minimum(np.abs(self._lengths[rows] - len(word)), LARGEST_DIFFERENCE)
-        cost = differs @ weights + LENGTH * too_long + JITTER * rng.random(len(rows))
+        cost = differs @ _WEIGHTS + LENGTH * too_long + JITTER * rng.random(len(rows))
         return int(rows[cost.argmin()])
 
 

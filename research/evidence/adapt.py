@@ -29,6 +29,8 @@ from wordfreq import top_n_list
 from dptr.config.size import CropSize
 from dptr.data.crops import load_crops
 from dptr.data.labeled import LABELS, open_labeled
+from dptr.evaluation.evaluate import evaluate
+from dptr.inference.reader import Reader
 from dptr.text.charset import resolve_charset
 from dptr.training.sources import split
 from dptr.utils.files import read_json, write_json
@@ -129,6 +131,9 @@ def work(domain: str, options: argparse.Namespace) -> None:
             write_json(out / f"{arm}.json", {"minutes": (time.monotonic() - began) / 60})
     if "whole" in options.arms:
         train_whole(out, source, render, options)
+    if not (out / "lexicon-test.json").exists():
+        evaluated = evaluate(Reader(options.model, lexicon=str(words)), [out / "test"]).results[0]
+        write_json(out / "lexicon-test.json", {"word_accuracy": evaluated.word_accuracy})
     models = {"before": options.model, **{arm: str(out / arm / "model") for arm in options.arms}}
     for name, model in models.items():
         for data in (out / "test", options.out / "real"):
@@ -174,6 +179,9 @@ def table(options: argparse.Namespace) -> str:
             ]
             minutes = "" if name == "before" else f"{read_json(out / f'{name}.json', 'minutes')['minutes']:.1f}"
             lines.append(f"| {domain} | {name} | {' | '.join(f'{rate:.1%}' for rate in rates)} | {minutes} |")
+        if (out / "lexicon-test.json").exists():
+            lexicon = read_json(out / "lexicon-test.json", "report")["word_accuracy"]
+            lines.append(f"| {domain} | before, with the words as a lexicon | {lexicon:.1%} | | |")
     return "\n".join(lines)
 
 
