@@ -1,4 +1,4 @@
-"""Commands that are killed at random moments, from a seed."""
+"""Commands that are killed at random moments, from a seed. ``DPTR_KILLS=200 make slow`` tries more moments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import pytest
 from helpers_train import Warm
+
+MANY = int(os.environ.get("DPTR_KILLS", "20"))
+"""Moments at which a slow test kills a command."""
+LONG = [pytest.mark.slow, pytest.mark.timeout(150 * MANY)]
+KILLS = [2, pytest.param(MANY, marks=LONG)]
 
 
 @dataclass

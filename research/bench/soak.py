@@ -132,8 +132,9 @@ class Minute:
 class Caller:
     """Sends requests of all kinds, one after the other, and counts the answers."""
 
-    def __init__(self, address: str, seed: int, part: int, parts: int) -> None:
+    def __init__(self, address: str, seed: int, part: int, parts: int, pause: float) -> None:
         self._address, self._seed, self._numbers = address, seed, range(part, 1 << 40, parts)
+        self._pause = pause
         self.minute = Minute()
         self.stopped = False
 
@@ -153,6 +154,7 @@ class Caller:
                 self.minute.statuses[f"{kind} {status}"] += 1
                 if status not in expected:
                     self.minute.wrong.append(f"{kind} {number}: {status}")
+                time.sleep(self._pause)
 
     def _choose(self, client: httpx.Client, number: int) -> tuple[str, Callable[[], int], tuple[int, ...]]:
         drawn = random.Random(f"request {self._seed} {number}")
@@ -205,7 +207,8 @@ def soak_serve(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 sys.exit("dptr serve did not start: " + " ".join(said))
             said.append(line)
         threading.Thread(target=lambda: said.extend(running.stderr or ()), daemon=True).start()
-        callers = [Caller(found[0], options.seed, part, options.callers) for part in range(options.callers)]
+        parts = range(options.callers)
+        callers = [Caller(found[0], options.seed, part, options.callers, options.pause) for part in parts]
         threads = [threading.Thread(target=each.run, daemon=True) for each in callers]
         for thread in threads:
             thread.start()
@@ -287,6 +290,7 @@ def main() -> None:
     parser.add_argument("--model", action="append", metavar="NAME", help="repeatable for serve; default: dptr-en-tiny")
     parser.add_argument("--seed", type=int, default=0, help="of the pictures")
     parser.add_argument("--callers", type=int, default=3, help="that ask at the same time (serve)")
+    parser.add_argument("--pause", type=float, default=0, help="seconds between a caller's answer and its next request")
     parser.add_argument("--pictures", type=int, default=5000, help="in the folder (ocr)")
     parser.add_argument("--isolate", action="store_true", help="decode in another process (ocr)")
     parser.add_argument("--log", type=Path, required=True)

@@ -12,8 +12,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from helpers_batch import MODEL, draw_words, read_rows, read_totals, write_folder
+from helpers_kill import MANY
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(360 * MANY)]
 COUNT, BLOCK = 96, 8
 BUSY, TRIES = "Ray on this machine: The current node timed out", 5  # it gives its processes 30 s to start
 COMMANDS = {"read": ["-m", MODEL], "ocr": ["-m", MODEL], "synth": []}
@@ -53,7 +54,7 @@ def finish(command: list[str]) -> float:
 
 
 @pytest.mark.parametrize(
-    ("name", "kills"), [*((f"{name} here", 20) for name in HERE), *((name, 10) for name in COMMANDS)]
+    ("name", "kills"), [*((f"{name} here", MANY) for name in HERE), *((name, 10) for name in COMMANDS)]
 )
 def test_killed_at_random_moments(name: str, kills: int, tmp_path: Path) -> None:
     write_folder(tmp_path / "crops", draw_words(COUNT))

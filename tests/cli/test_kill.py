@@ -15,7 +15,7 @@ import helpers_runtime
 import pypdfium2
 import pytest
 from helpers_batch import draw_words
-from helpers_kill import Killer
+from helpers_kill import KILLS, LONG, Killer
 from helpers_label import make_words
 from helpers_train import Warm
 
@@ -56,7 +56,6 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
 }
 """By name: what is written, and the command. ``again``: it replaces what the same command wrote of other inputs."""
 QUICK = "build", "ocr-json"
-LONG = [pytest.mark.slow, pytest.mark.timeout(3000)]
 MODULES = (
     "helpers_runtime", "dptr.photo.ocr", "dptr.photo.outputs", "dptr.data.importers", "dptr.evaluation.evaluate",
     "onnxruntime",
@@ -203,7 +202,7 @@ def check_after_kill(whole: Whole, out: Path) -> bool:
     return name == "read"
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=LONG)])
+@pytest.mark.parametrize("kills", KILLS)
 @pytest.mark.parametrize(
     "whole", [*QUICK, *(pytest.param(name, marks=LONG) for name in COMMANDS if name not in QUICK)], indirect=True
 )

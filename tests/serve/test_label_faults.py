@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from helpers_kill import MANY
 from helpers_label import SIZE, proposal, save_photo, upright
 from helpers_signal import start
 
@@ -65,8 +66,8 @@ def check(folder: Path, saved: set[int], drawn: set[int], late: int = 0, words: 
     store.close()
 
 
-@pytest.mark.timeout(3000)
-@pytest.mark.parametrize("kills", [3, 20])
+@pytest.mark.timeout(150 * MANY)
+@pytest.mark.parametrize("kills", [3, MANY])
 def test_a_kill_in_the_midst_of_corrections_loses_none(kills: int, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     words = 100 * kills

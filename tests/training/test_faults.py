@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers_kill import KILLS, LONG
 from helpers_train import Parts, Warm, check_whole, contents, records
 
 from dptr.inference.onnx_backend import OnnxModel
@@ -87,10 +88,7 @@ def check_same(name: str, out: Path, expected: Path) -> None:
     assert {path.name for path in out.parent.iterdir()} == {out.name}
 
 
-LONG = [pytest.mark.slow, pytest.mark.timeout(3000)]
-
-
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=LONG)])
+@pytest.mark.parametrize("kills", KILLS)
 @pytest.mark.parametrize(
     "whole", ["folder", *(pytest.param(each, marks=LONG) for each in ("lmdb", "pack", *EXPORTS))], indirect=True
 )

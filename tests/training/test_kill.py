@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from helpers_kill import KILLS
 from helpers_signal import start
 from helpers_train import STEPS, Parts, Warm, check_whole, contents, records
 
@@ -72,7 +73,7 @@ def check_after_kill(command: str, out: Path) -> None:
         load_bank(out)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
+@pytest.mark.parametrize("kills", KILLS)
 @pytest.mark.parametrize("whole", [*ALIGN_SLOW, pytest.param("adapt", marks=pytest.mark.slow), "bank"], indirect=True)
 def test_killed_at_random_moments(whole: Whole, kills: int, warm: Warm, parts: Parts, tmp_path: Path) -> None:
     moments = random.Random(f"{whole.command} {kills}")
