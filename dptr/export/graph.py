@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from dptr.export.free_loop import build_free_loop
+from dptr.export.gelu import arrange_gelus
 from dptr.export.search_loop import DEFAULTS, build_search_loop
 from dptr.export.trace import EXAMPLE_BATCH, OPSET, trace, value
 from dptr.inference.onnx_backend import BEAM
@@ -99,6 +100,7 @@ def to_onnx(model: Recognizer, size: Sizes) -> onnx.ModelProto:
         graph.node, "dptr", [value("pixels", TensorProto.FLOAT, ["batch", 3, *shape]), *inputs[1:]], outputs,
         [*_merge_constants(graph), *defaults],
     )  # fmt: skip
+    arrange_gelus(graph)
     exported = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     onnx.checker.check_model(exported)
     return exported

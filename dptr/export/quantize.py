@@ -88,7 +88,7 @@ def halve(graph: onnx.ModelProto, exact: bool = False) -> onnx.ModelProto:
     """
     small = onnx.ModelProto()
     small.CopyFrom(graph)
-    for subgraph in _list_graphs(small.graph):
+    for subgraph in list_graphs(small.graph):
         casts = []
         for tensor in subgraph.initializer:
             if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < _MIN_HALVED:
@@ -114,7 +114,7 @@ def round_weights(graph: onnx.ModelProto) -> onnx.ModelProto:
     """
     small = onnx.ModelProto()
     small.CopyFrom(graph)
-    for subgraph in _list_graphs(small.graph):
+    for subgraph in list_graphs(small.graph):
         nodes = []
         for tensor in [*subgraph.initializer]:
             is_large = np.prod(tensor.dims) >= _MIN_ROUNDED and len(tensor.dims) > 1
@@ -134,10 +134,10 @@ def round_weights(graph: onnx.ModelProto) -> onnx.ModelProto:
     return small
 
 
-def _list_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def list_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """A graph and, recursively, the subgraphs in its nodes."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                yield from _list_graphs(attribute.g)
+                yield from list_graphs(attribute.g)
