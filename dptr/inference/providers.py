@@ -65,6 +65,8 @@ def open_session(path: str | Path, device: str, threads: int = 0) -> InferenceSe
     threads = threads or _read_thread_limit()
     options.intra_op_num_threads = threads
     options.log_severity_level = _ERROR  # errors are also raised
+    # A plan of memory is kept for each shape of the inputs, and photographs have many shapes.
+    options.enable_mem_pattern = False
     # Threads that spin while waiting double the time of a batch when other programs use the cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     load_error = _load_cuda(onnxruntime) if kind == "cuda" else ""

@@ -184,6 +184,12 @@ def test_threads_are_those_that_the_environment_asks_for(
     assert open_session(file, "cpu", 2).get_session_options().intra_op_num_threads == 2
 
 
+def test_no_memory_is_kept_for_each_shape_of_pictures() -> None:
+    """research/bench/memory.py measures what the plans of onnxruntime take."""
+    options = open_session(model_file("dptr-en-tiny", "model.onnx"), "cpu").get_session_options()
+    assert not options.enable_mem_pattern
+
+
 def test_a_model_is_known_by_its_digest(tmp_path: Path) -> None:
     copy = tmp_path / "copy.onnx"
     copy.write_bytes(model_file("dptr-en-tiny", "model.onnx").read_bytes())
