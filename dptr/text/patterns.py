@@ -13,6 +13,7 @@ import numpy as np
 
 from dptr.text.charset import Charset
 from dptr.text.device_patterns import DEVICE_PATTERNS
+from dptr.text.native_plates import native_plate
 from dptr.text.random_parts import Pattern, fill, pick, random_digits
 from dptr.text.unicode import JOINERS, is_mark, script
 
@@ -150,8 +151,12 @@ def phone(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
 
 
 def plate(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
-    """Vehicle plates: AB12CDE, ABC-1234, 7ABC123, B-MW1234, SGX1234A, KA01AB1234."""
-    return fill(rng, pick(rng, _PLATES))
+    """Vehicle plates: AB12CDE, ABC-1234, 7ABC123, B-MW1234, SGX1234A, KA01AB1234.
+
+    Half of them are those of a country that writes other letters, if the charset has them: 12가3456, س ص ط ٢٣٤.
+    """
+    text = native_plate(rng, charset)
+    return text if text and rng.random() < 0.5 else fill(rng, pick(rng, _PLATES))
 
 
 def url(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
