@@ -16,7 +16,7 @@ import time
 
 import onnxruntime
 from PIL import Image
-from soak import draw_file, resident
+from soak import draw_file, read_resident
 
 from dptr import OCR
 
@@ -50,7 +50,7 @@ def main() -> None:
         onnxruntime.SessionOptions = Options
     ocr = OCR(options.model)
     pictures = draw_pictures(options.pictures)
-    lock, waiting, megabytes = threading.Lock(), iter(pictures), [resident()]
+    lock, waiting, megabytes = threading.Lock(), iter(pictures), [read_resident()]
     done = 0
 
     def read() -> None:
@@ -64,7 +64,7 @@ def main() -> None:
             with lock:
                 done += 1
                 if done % max(1, len(pictures) // 5) == 0:
-                    megabytes.append(resident())
+                    megabytes.append(read_resident())
 
     begun = time.process_time()
     threads = [threading.Thread(target=read) for _ in range(options.threads)]

@@ -96,7 +96,7 @@ def break_file(drawn: random.Random, content: bytes) -> bytes:
 def look(pid: int) -> State:
     """The state of a program."""
     pids = [pid, *_children(pid)]
-    resident = [resident(each) for each in pids]
+    resident = [read_resident(each) for each in pids]
     used = sum(_seconds(each) for each in pids)
     return State(
         resident[0], sum(resident[1:]), len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task")), used
@@ -111,7 +111,7 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def resident(pid: int | str = "self") -> float:
+def read_resident(pid: int | str = "self") -> float:
     """The resident memory of a process in MB."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
