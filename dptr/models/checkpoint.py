@@ -165,7 +165,7 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
         )
     described = migrate(described)
     kind: Any = described.get("kind")
-    if kind not in _SCHEMAS:
+    if not isinstance(kind, str) or kind not in _SCHEMAS:
         raise UserError(
             f"{folder}: a {kind!r} checkpoint; a recognizer or a stage 1 decoder is needed; "
             "pass a folder that 'dptr pretrain' or 'dptr finetune' wrote"

@@ -71,7 +71,7 @@ def _checkpoint(model: str) -> tuple[Path, Family]:
         )
     folder = find_checkpoint(model, clip, SETTING, tokenizer=False)
     kind = read_json(folder / "config.json", "configuration").get("model_type")
-    if kind not in FAMILIES:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         raise UserError(
             f"{SETTING} = '{model}': model_type '{kind}' has no image tower that is read; model types read: "
             f"{', '.join(FAMILIES)}; pass such a checkpoint, as {clip.example}"

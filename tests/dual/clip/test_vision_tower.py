@@ -246,6 +246,8 @@ def test_a_model_without_an_image_tower(towers: dict[str, Path], tmp_path: Path)
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
     refused(lambda: resolved_recipe(recipe_of(copy)), "model_type 'bert' has no image tower", "chinese_clip", "pass")
+    (copy / "config.json").write_text(json.dumps(config | {"model_type": {"bert": 1}}))
+    refused(lambda: resolved_recipe(recipe_of(copy)), "has no image tower", "pass")
 
 
 def test_weights_without_the_image_tower(towers: dict[str, Path], tmp_path: Path) -> None:
