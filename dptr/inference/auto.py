@@ -22,7 +22,17 @@ from dptr.inference.backend import Backend, digest_model, open_backend
 from dptr.inference.constraint import Lexicon
 from dptr.inference.prediction import OF_NO_RECOGNIZER, Prediction
 from dptr.inference.reader import PLAIN, Prepared, Reader, ReaderOptions
-from dptr.inference.routing import Candidate, Route, Verdict, choose_candidate, route, vote, weigh
+from dptr.inference.routing import (
+    HAN_ALONE,
+    Candidate,
+    Route,
+    Verdict,
+    choose_candidate,
+    compare_japanese,
+    route,
+    vote,
+    weigh,
+)
 from dptr.inference.scripts import FILE, ScriptFinder
 from dptr.inference.zoo import describe_missing_script, find_script_recognizers
 from dptr.utils.errors import UserError
@@ -51,8 +61,8 @@ class AutoReader(Reader):
 
     A prediction says which script a crop shows and which recognizer read it. The default recognizer reads digits and
     signs without letters. It also reads scripts without an installed recognizer, with a note and a low confidence. If
-    two recognizers are likely, both read, and the more confident reading is kept. The result for a crop does not depend
-    on the others in a batch.
+    several recognizers are likely, each reads, and the most confident reading is kept. The result for a crop does not
+    depend on the others in a batch.
 
     Like a ``Reader``, it is a function and can be pickled: the settings are pickled, and another process opens the
     models once. Several threads may use it at once.
@@ -154,10 +164,11 @@ class AutoReader(Reader):
         Args:
             lines: each in its possible orientations.
         """
-        return [self._route(each) for each in vote(self.look_at(lines), self.recognizers)]
+        voted = vote(self.look_at(lines), self.recognizers)
+        return [self._route(each, compare_japanese(voted)) for each in voted]
 
-    def _route(self, probabilities: Float[np.ndarray, " scripts"]) -> Route:
-        return route(probabilities, self.recognizers, DEFAULT_MODEL)
+    def _route(self, probabilities: Float[np.ndarray, " scripts"], japanese: float = HAN_ALONE) -> Route:
+        return route(probabilities, self.recognizers, DEFAULT_MODEL, japanese)
 
 
 def choose(way: Route, readings: Sequence[Prediction]) -> Prediction:

@@ -1,7 +1,7 @@
 """The choice of the recognizer that reads a crop, from the probabilities of its scripts.
 
-The probabilities come from ``dptr.inference.scripts``; lines of one photograph vote for each other's. If two
-recognizers are likely, both read, and the more confident reading is kept. The confidence is lowered by the probability
+The probabilities come from ``dptr.inference.scripts``; lines of one photograph vote for each other's. If several
+recognizers are likely, each reads, and the more confident reading is kept. The confidence is lowered by the probability
 that the crop shows a script that no installed recognizer reads.
 """
 
@@ -16,12 +16,15 @@ from jaxtyping import Float
 from dptr.text.scripts import NO_SCRIPT, SCRIPTS, is_odd
 
 PLAUSIBLE = 0.05  # least probability of a recognizer's scripts for it to read a crop
-MOST_READ = 2  # recognizers that read one crop at most
+MOST_READ = 3  # recognizers that read one crop at most
+POWER = 9.0
+"""Exponent of the confidence in the choice between readings. Chosen on training crops (docs/evidence/scripts.md)."""
 MOST_TRUSTED = 0.9  # cap of a confidence where the script may be another, for which it is not calibrated
 ODD = 20.0
 """Factor on the probability of unread scripts if the reading is odd. Measured: docs/evidence/scripts.md."""
 LATIN, INSTALLED = 10.0, 3.0
 """Prior weights of Latin, and of scripts with a recognizer. Chosen on training crops (docs/evidence/scripts.md)."""
+HAN_ALONE = 0.5  # share of the words or lines of Japanese that have no kana: a judgment
 DOUBT = 1.0  # votes of the prior in addition to those of the other lines
 MOST_VOTES = 2.0  # cap on the votes of the other lines together
 SHOWN = 0.5  # least votes that decide the script of lines of digits, or of Han alone
@@ -78,13 +81,21 @@ class Verdict:
     missing: bool = False
 
 
-def route(probabilities: Float[np.ndarray, " scripts"], recognizers: Mapping[str, str], default: str) -> Route:
+def route(
+    probabilities: Float[np.ndarray, " scripts"],
+    recognizers: Mapping[str, str],
+    default: str,
+    japanese: float = HAN_ALONE,
+) -> Route:
     """The route of a crop.
+
+    Where Chinese and Japanese have a recognizer each, both may read Han.
 
     Args:
         probabilities: of ``dptr.inference.scripts.NAMES``, after ``weigh`` or ``vote``.
         recognizers: names by script; scripts without a recognizer are missing.
         default: the recognizer of digits and signs, and of scripts without a recognizer.
+        japanese: 0 to 1, how much less likely Japanese is than Chinese where Han stands alone.
     """
     shares: dict[str, float] = {default: float(probabilities[-1])}
     best: dict[str, tuple[float, str]] = {default: (float(probabilities[-1]), NO_SCRIPT)}
@@ -97,13 +108,17 @@ def route(probabilities: Float[np.ndarray, " scripts"], recognizers: Mapping[str
         name = recognizers[script]
         shares[name] = shares.get(name, 0.0) + probability
         best[name] = max(best.get(name, (0.0, script)), (probability, script))
+    if {"Han", "Kana"} <= {*recognizers} and recognizers["Han"] != recognizers["Kana"]:
+        name, han = recognizers["Kana"], japanese * float(probabilities[_HAN])
+        shares[name] += han
+        best[name] = max(best[name], (han, "Han"))
     likely = sorted((name for name in shares if shares[name] >= PLAUSIBLE), key=lambda name: -shares[name])
     candidates = [Candidate(name, best[name][1], shares[name]) for name in likely[:MOST_READ] or [default]]
     return Route(tuple(candidates), unread, missing[1])
 
 
 def choose_candidate(way: Route, confidences: Sequence[float], texts: Sequence[str] = ()) -> Verdict:
-    """Choose the reading with the largest ``share`` times confidence squared.
+    """Choose the reading with the largest ``share`` times confidence to the power of ``POWER``.
 
     A low confidence or an odd reading (``dptr.text.scripts.is_odd``) raises the probability of a script that no
     recognizer reads.
@@ -113,7 +128,7 @@ def choose_candidate(way: Route, confidences: Sequence[float], texts: Sequence[s
         texts: of each reading; empty = do not test for odd readings.
     """
     pairs = zip(way.candidates, confidences, strict=True)
-    index = int(np.argmax([each.share * confidence**2 for each, confidence in pairs]))
+    index = int(np.argmax([each.share * confidence**POWER for each, confidence in pairs]))
     read_weight = way.candidates[index].share * confidences[index]
     unread_weight = way.unread * (1 - min(confidences[index], MOST_TRUSTED))
     unread_weight *= ODD if texts and is_odd(texts[index]) else 1.0
@@ -171,6 +186,15 @@ def vote(
         row[:-1] = weighed + reassigned * read_votes / max(float(read_votes.sum()), 1e-9)
         row[-1] = nothing - reassigned
     return voted
+
+
+def compare_japanese(voted: Float[np.ndarray, "lines scripts"]) -> float:
+    """How much less likely Japanese is than Chinese, 0 to 1, for lines of Han in a photograph that shows no kana.
+
+    Args:
+        voted: from ``vote``.
+    """
+    return float(HAN_ALONE ** max(1.0, voted[:, _HAN].sum()))
 
 
 def _shares(recognizers: Collection[str]) -> Float[np.ndarray, " scripts"]:

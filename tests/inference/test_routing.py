@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dptr.inference.routing import PLAUSIBLE, Candidate, Route, Verdict, choose_candidate, route, vote, weigh
+from dptr.inference.routing import (
+    PLAUSIBLE,
+    Candidate,
+    Route,
+    Verdict,
+    choose_candidate,
+    compare_japanese,
+    route,
+    vote,
+    weigh,
+)
 from dptr.inference.scripts import NAMES
 from dptr.text.scripts import NO_SCRIPT
 
@@ -23,10 +33,10 @@ def test_a_clear_crop_has_one_candidate() -> None:
     assert route(seen(Cyrillic=0.97, Latin=0.03), READERS, "latin") == Route((Candidate("cyrillic", "Cyrillic", 0.97),))
 
 
-def test_two_likely_recognizers_both_read_and_a_third_does_not() -> None:
-    way = route(seen(Latin=0.3, Cyrillic=0.5, Han=0.2), READERS, "latin")
-    assert [each.recognizer for each in way.candidates] == ["cyrillic", "latin"]
-    assert PLAUSIBLE < 0.2
+def test_three_likely_recognizers_read_and_a_fourth_does_not() -> None:
+    way = route(seen(Latin=0.3, Cyrillic=0.4, Greek=0.1, Kana=0.2), {**READERS, "Greek": "greek"}, "latin")
+    assert [each.recognizer for each in way.candidates] == ["cyrillic", "latin", "japanese"]
+    assert PLAUSIBLE < 0.1
 
 
 def test_shares_of_scripts_of_one_recognizer_add_up() -> None:
@@ -74,7 +84,8 @@ def test_the_surer_of_two_counts_by_share_and_confidence() -> None:
     way = Route((Candidate("latin", "Latin", 0.6), Candidate("cyrillic", "Cyrillic", 0.4)))
     assert choose_candidate(way, [0.9, 0.9]) == Verdict(0, "Latin", 1.0)
     assert choose_candidate(way, [0.7, 0.9]) == Verdict(1, "Cyrillic", 1.0)
-    assert choose_candidate(way, [0.8, 0.9]).index == 0  # 0.6 * 0.8 ** 2 > 0.4 * 0.9 ** 2
+    assert choose_candidate(way, [0.87, 0.9]).index == 0  # 0.6 * 0.87 ** 9 > 0.4 * 0.9 ** 9
+    assert choose_candidate(way, [0.85, 0.9]).index == 1  # 0.6 * 0.85 ** 9 < 0.4 * 0.9 ** 9
     assert choose_candidate(way, [0.0, 0.0]).index == 0
 
 
@@ -118,6 +129,25 @@ def test_han_is_japanese_beside_kana_and_chinese_without() -> None:
         assert route(row, READERS, "latin").candidates[0].recognizer == "japanese"
     many = vote(np.array([seen(Kana=0.6, Han=0.4), *[seen(Han=1.0)] * 20]))  # one doubtful line of many
     assert route(many[3], READERS, "latin").candidates[0].recognizer == "chinese"
+
+
+def test_a_word_of_han_alone_is_read_by_both() -> None:
+    han = seen(Han=0.98)
+    names = [each.recognizer for each in route(han, READERS, "latin").candidates]
+    assert names == ["chinese", "japanese"]
+    assert route(han, {"Latin": "latin", "Han": "japanese", "Kana": "japanese"}, "latin").candidates == (
+        Candidate("japanese", "Han", 0.98),
+    )
+    both = route(han, READERS, "latin")
+    assert choose_candidate(both, [0.5, 0.9]) == Verdict(1, "Han", 1.0)
+    assert choose_candidate(both, [0.9, 0.9]).index == 0
+
+
+def test_the_more_lines_of_han_without_kana_the_less_they_are_japanese() -> None:
+    lines = np.array([seen(Han=1.0)] * 6)
+    assert [compare_japanese(vote(lines[:count])) for count in (1, 2, 6)] == pytest.approx([1 / 2, 1 / 4, 1 / 64])
+    ways = [route(vote(lines)[0], READERS, "latin", compare_japanese(vote(lines[:count]))) for count in (1, 6)]
+    assert [len(way.candidates) for way in ways] == [2, 1]
 
 
 def test_no_lines_have_no_votes() -> None:
