@@ -40,11 +40,12 @@ class _Formats(click.Choice[str]):
 @recognizer_options()
 @click.option(
     "--format",
-    "style",
+    "styles",
+    multiple=True,
     type=_Formats(STYLES),
-    help="The output format, or several with commas for -o DIR/, as pdf,alto. Default: by the suffix of -o, else text.",
+    help="The output format, or several for -o DIR/, as pdf,alto; repeatable. Default: by the suffix of -o, else text.",
 )
-@click.option("--json", "style", flag_value="json", help="The same as --format json.")
+@click.option("--json", "add_json", is_flag=True, help="The same as --format json.")
 @click.option(
     "-o", "--out", metavar="FILE|DIR/|-", default="-", type=click.Path(allow_dash=True),
     help="The output file or folder. Default: -, standard output.",
@@ -56,10 +57,10 @@ class _Formats(click.Choice[str]):
 @click.option("--pages", metavar="1-3,7", default="", help="Read these pages or frames. Default: all.")
 @page_options()
 def ocr(
-    inputs: tuple[str, ...], model: str | None, language: str | None, style: str | None, out: str,
-    overlay: str | None, boxes: str | None, recursive: bool, resume: bool, pages: str, text_layer: str, dpi: int,
-    min_confidence: float, isolate: bool, charset: str, pattern: str, lexicon: str | None, detector: str, device: str,
-    batch_size: int,
+    inputs: tuple[str, ...], model: str | None, language: str | None, styles: tuple[str, ...], add_json: bool,
+    out: str, overlay: str | None, boxes: str | None, recursive: bool, resume: bool, pages: str, text_layer: str,
+    dpi: int, min_confidence: float, isolate: bool, charset: str, pattern: str, lexicon: str | None, detector: str,
+    device: str, batch_size: int,
 ) -> None:  # fmt: skip
     """Find and read words in photographs, scans, and PDFs.
 
@@ -92,7 +93,7 @@ def ocr(
     from dptr.photo.run import run_ocr
     from dptr.utils.isolation import Isolation
 
-    chosen = choose_formats(style, out)
+    chosen = choose_formats(",".join((*styles, *(["json"] if add_json else []))) or None, out)
     draws = overlay is not None or any(FORMATS[each].draws for each in chosen)
     options = InputOptions(parse_pages(pages), dpi, text_layer, draws)  # type: ignore[arg-type]
     user_boxes = read_boxes(boxes) if boxes else None

@@ -228,8 +228,16 @@ def test_several_formats_are_written_in_one_run(capsys: pytest.CaptureFixture[st
         else:
             assert _timeless(path) == _timeless(alone[name])
     both["frames.txt"].unlink()
-    _out(capsys, *several, "--resume")
+    repeated = ["--format", "pdf", "--format", "page,alto", "--format", "text"]
+    _out(capsys, *given, "-o", "both/", *repeated, "--resume")
     assert both["frames.txt"].read_bytes() == alone["frames.txt"].read_bytes()
+
+
+def test_a_repeated_format_is_another_one(capsys: pytest.CaptureFixture[str]) -> None:
+    _out(capsys, "a.png", "-o", "out/", "--format", "tsv", "--json", "--format", "alto")
+    assert {path.name for path in Path("out").iterdir()} == {RECORD, "a.tsv", "a.json", "a.alto.xml"}
+    assert run(["ocr", "a.png", "--format", "json", "--format", "tsv"]) == 2
+    assert "--format json,tsv: several formats need a folder" in capsys.readouterr().err
 
 
 def _timeless(path: Path) -> str:
