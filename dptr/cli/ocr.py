@@ -89,7 +89,7 @@ def ocr(
     from dptr.photo.isolated import open_apart
     from dptr.photo.ocr import OCR
     from dptr.photo.outputs import FORMATS, choose_formats, is_folder
-    from dptr.photo.plan import Plan
+    from dptr.photo.plan import Finished, Plan
     from dptr.photo.run import run_ocr
     from dptr.utils.isolation import Isolation
 
@@ -105,11 +105,16 @@ def ocr(
         settings |= _describe_reading(recognizer, detector, charset, pattern, lexicon, boxes)
     numbers = {source: _list_pages(source, pages, options, isolation) for source in sources}
     plan = Plan(chosen, out, overlay, numbers, settings)
-    written = plan.find_written() if resume else set()
-    plan.check(written)
-    if written:
-        say(f"dptr: {len(written)} of {len(sources)} inputs passed over, whose files are in {out}")
-        sources = [source for source in sources if source not in written]
+    finished = plan.find_finished() if resume else Finished()
+    if finished.changed:
+        first, more = finished.changed[0], len(finished.changed) - 1
+        say(f"dptr: {first}{f' and {more} more' if more else ''}: changed since the last run, and read again")
+    plan.check(finished)
+    if finished.sources:
+        say(f"dptr: {len(finished.sources)} of {len(sources)} inputs passed over, whose files are in {out}")
+        if finished.others:
+            say(f"dptr: another version wrote {finished.others} of these files; without --resume, a new folder has one")
+        sources = [source for source in sources if source not in finished.sources]
         if not sources:
             raise click.exceptions.Exit(2 if failed else 0)
     total = sum(len(plan.numbers[source] or [1]) for source in sources)
@@ -117,12 +122,13 @@ def ocr(
     reader = OCR(recognizer, device, batch_size, detector=finder, charset=charset, pattern=pattern, lexicon=lexicon)
     say(f"model {recognizer}, device {reader.reader.device}", level=1)
     tally = _Tally(min_confidence, failed=failed)
-    sheets = open_apart(isolation, sources, pages, options) if isolation else open_sheets(sources, options)
+    opened = plan.watch(sources)
+    sheets = open_apart(isolation, opened, pages, options) if isolation else open_sheets(opened, options)
     outcomes = run_ocr(reader, _with_boxes(sheets, user_boxes) if user_boxes else sheets, draws)
     on_terminal = out == "-" and sys.stdout.isatty()
     with nullcontext(_silent) if on_terminal else progress_bars(" pages") as show:
         show("read", 0, total)
-        plan.write(tally.accept(outcomes, lambda done: show("read", done, total)))
+        plan.write(tally.accept(outcomes, lambda done: show("read", done, total)), finished.replaceable)
     tally.report(recognizer)
     if tally.failed:
         raise click.exceptions.Exit(2)
