@@ -10,6 +10,7 @@ import click
 from dptr.cli.command import command
 from dptr.cli.options import data_option, model_option, out_option
 from dptr.utils.errors import UserError
+from dptr.utils.terminal import say
 
 
 @command("export", "train", "export")
@@ -49,3 +50,5 @@ def export(
     print(f"float32: {parity.describe()}")
     if smaller:
         print(f"{f'int8 {int8}' if int8 else 'float16 weights'}: {smaller.describe()}")
+    if int8 in ("dynamic", "static"):
+        say("dptr: the file has no confidences for --precision, which were measured in float32 (docs/export.md)")

@@ -15,6 +15,7 @@ from dptr.cli.options import (
     choose_recognizer,
     detector_option,
     device_options,
+    expected_options,
     language_option,
     out_option,
     server_options,
@@ -24,7 +25,7 @@ from dptr.utils.terminal import progress_bars, say, say_error
 from dptr.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from dptr.inference.reader import Reader
+    from dptr.inference.reader import Reader, ReaderOptions
     from dptr.label.finder import Finder
     from dptr.label.store import Store
 
@@ -46,6 +47,7 @@ EXPORTS = {"labels.tsv": "labeled", "lmdb": "labeled.lmdb", "label-studio": "lab
     help=f"The recognizer for proposals. Default: the one chosen on the page, else {DEFAULT_MODEL}.",
 )  # fmt: skip
 @language_option("Propose with")
+@expected_options()
 @detector_option()
 @click.option("--export", "style", type=click.Choice([*EXPORTS]), help="Write the labels in this format, and exit.")
 @click.option("--to", metavar="PATH", type=click.Path(path_type=Path), help="The path of the export. Default: in SET/.")
@@ -58,8 +60,9 @@ EXPORTS = {"labels.tsv": "labeled", "lmdb": "labeled.lmdb", "label-studio": "lab
 @device_options()
 def label(
     photos: tuple[str, ...], out: Path, crops: bool, threshold: float, recursive: bool, model: str | None,
-    language: str | None, detector: str, style: str | None, to: Path | None, labels: tuple[Path, ...], no_page: bool,
-    host: str, port: int, max_megabytes: float, device: str, batch_size: int,
+    language: str | None, charset: str, pattern: str, lexicon: str | None, detector: str, style: str | None,
+    to: Path | None, labels: tuple[Path, ...], no_page: bool, host: str, port: int, max_megabytes: float, device: str,
+    batch_size: int,
 ) -> None:  # fmt: skip
     """Label words in photographs: a recognizer proposes texts, and you correct them on a web page.
 
@@ -67,10 +70,14 @@ def label(
     Each change is saved immediately in SET/label.db. To continue, run the command again; it does not read photographs
     in the set again. If a photograph cannot be read, the others are read nevertheless, and the exit code is 2.
 
+    With --pattern or --lexicon, only matching words of a photograph are proposed. With --crops, each picture has a
+    proposal, whose confidence is low if it does not match.
+
     With --lang auto, if no recognizer is installed for a script, one message says how to install it.
 
     To listen on other addresses than this machine's, set DPTR_TOKENS, as for dptr serve.
     """
+    from dptr.inference.reader import ReaderOptions
     from dptr.label.finder import Finder
     from dptr.label.store import DATABASE, Store
 
@@ -93,7 +100,8 @@ def label(
             return
         if no_page and not sources:
             raise UserError("--no-page without photographs: pass some, or leave it out to see the page")
-        models = _open_model(store, chosen, device, batch_size)
+        options = ReaderOptions(device, batch_size, charset=charset, pattern=pattern, lexicon=lexicon)
+        models = _open_model(store, chosen, options)
         if no_page:
             if _propose(store, sources, next(iter(models.values())), detector, device, crops, threshold):
                 raise click.exceptions.Exit(2)
@@ -119,15 +127,15 @@ def list_sources(photos: Iterable[str], recursive: bool, out: Path) -> list[str]
     return list(dict.fromkeys(path for path in paths if not path.startswith(set_folder)))
 
 
-def _open_model(store: Store, model: str | None, device: str, batch_size: int) -> dict[str, Reader]:
+def _open_model(store: Store, model: str | None, options: ReaderOptions) -> dict[str, Reader]:
     """Open the recognizer for proposals: the requested one, or the one chosen on the page. Its name is the key."""
     from dptr.inference.reader import Reader
     from dptr.serve.recognizers import open_models
     from dptr.serve.trainings import find_used
 
     if model is None and (used := find_used(store)) is not None:
-        return {used[0]: Reader(used[1], device, batch_size)}
-    return open_models([model or DEFAULT_MODEL], device, batch_size)
+        return {used[0]: Reader.of(used[1], options)}
+    return open_models([model or DEFAULT_MODEL], options)
 
 
 def _propose(

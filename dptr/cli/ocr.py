@@ -40,11 +40,12 @@ class _Formats(click.Choice[str]):
 @recognizer_options()
 @click.option(
     "--format",
-    "style",
+    "styles",
+    multiple=True,
     type=_Formats(STYLES),
-    help="The output format, or several with commas for -o DIR/, as pdf,alto. Default: by the suffix of -o, else text.",
+    help="The output format, or several for -o DIR/, as pdf,alto; repeatable. Default: by the suffix of -o, else text.",
 )
-@click.option("--json", "style", flag_value="json", help="The same as --format json.")
+@click.option("--json", "add_json", is_flag=True, help="The same as --format json.")
 @click.option(
     "-o", "--out", metavar="FILE|DIR/|-", default="-", type=click.Path(allow_dash=True),
     help="The output file or folder. Default: -, standard output.",
@@ -56,10 +57,10 @@ class _Formats(click.Choice[str]):
 @click.option("--pages", metavar="1-3,7", default="", help="Read these pages or frames. Default: all.")
 @page_options()
 def ocr(
-    inputs: tuple[str, ...], model: str | None, language: str | None, style: str | None, out: str,
-    overlay: str | None, boxes: str | None, recursive: bool, resume: bool, pages: str, text_layer: str, dpi: int,
-    min_confidence: float, isolate: bool, charset: str, pattern: str, lexicon: str | None, detector: str, device: str,
-    batch_size: int,
+    inputs: tuple[str, ...], model: str | None, language: str | None, styles: tuple[str, ...], add_json: bool,
+    out: str, overlay: str | None, boxes: str | None, recursive: bool, resume: bool, pages: str, text_layer: str,
+    dpi: int, min_confidence: float, isolate: bool, charset: str, pattern: str, lexicon: str | None, detector: str,
+    device: str, batch_size: int,
 ) -> None:  # fmt: skip
     """Find and read words in photographs, scans, and PDFs.
 
@@ -88,11 +89,11 @@ def ocr(
     from dptr.photo.isolated import open_apart
     from dptr.photo.ocr import OCR
     from dptr.photo.outputs import FORMATS, choose_formats, is_folder
-    from dptr.photo.plan import Plan
+    from dptr.photo.plan import Finished, Plan
     from dptr.photo.run import run_ocr
     from dptr.utils.isolation import Isolation
 
-    chosen = choose_formats(style, out)
+    chosen = choose_formats(",".join((*styles, *(["json"] if add_json else []))) or None, out)
     draws = overlay is not None or any(FORMATS[each].draws for each in chosen)
     options = InputOptions(parse_pages(pages), dpi, text_layer, draws)  # type: ignore[arg-type]
     user_boxes = read_boxes(boxes) if boxes else None
@@ -104,11 +105,16 @@ def ocr(
         settings |= _describe_reading(recognizer, detector, charset, pattern, lexicon, boxes)
     numbers = {source: _list_pages(source, pages, options, isolation) for source in sources}
     plan = Plan(chosen, out, overlay, numbers, settings)
-    written = plan.find_written() if resume else set()
-    plan.check(written)
-    if written:
-        say(f"dptr: {len(written)} of {len(sources)} inputs passed over, whose files are in {out}")
-        sources = [source for source in sources if source not in written]
+    finished = plan.find_finished() if resume else Finished()
+    if finished.changed:
+        first, more = finished.changed[0], len(finished.changed) - 1
+        say(f"dptr: {first}{f' and {more} more' if more else ''}: changed since the last run, and read again")
+    plan.check(finished)
+    if finished.sources:
+        say(f"dptr: {len(finished.sources)} of {len(sources)} inputs passed over, whose files are in {out}")
+        if finished.others:
+            say(f"dptr: another version wrote {finished.others} of these files; without --resume, a new folder has one")
+        sources = [source for source in sources if source not in finished.sources]
         if not sources:
             raise click.exceptions.Exit(2 if failed else 0)
     total = sum(len(plan.numbers[source] or [1]) for source in sources)
@@ -116,12 +122,13 @@ def ocr(
     reader = OCR(recognizer, device, batch_size, detector=finder, charset=charset, pattern=pattern, lexicon=lexicon)
     say(f"model {recognizer}, device {reader.reader.device}", level=1)
     tally = _Tally(min_confidence, failed=failed)
-    sheets = open_apart(isolation, sources, pages, options) if isolation else open_sheets(sources, options)
+    opened = plan.watch(sources)
+    sheets = open_apart(isolation, opened, pages, options) if isolation else open_sheets(opened, options)
     outcomes = run_ocr(reader, _with_boxes(sheets, user_boxes) if user_boxes else sheets, draws)
     on_terminal = out == "-" and sys.stdout.isatty()
     with nullcontext(_silent) if on_terminal else progress_bars(" pages") as show:
         show("read", 0, total)
-        plan.write(tally.accept(outcomes, lambda done: show("read", done, total)))
+        plan.write(tally.accept(outcomes, lambda done: show("read", done, total)), finished.replaceable)
     tally.report(recognizer)
     if tally.failed:
         raise click.exceptions.Exit(2)

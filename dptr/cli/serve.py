@@ -51,6 +51,7 @@ def serve(
     By default, only this machine can connect. To listen on other addresses, set the environment variable DPTR_TOKENS to
     one or more secrets; each request must then carry one of them.
     """
+    from dptr.inference.reader import ReaderOptions
     from dptr.photo.detect import open_detector
     from dptr.serve.app import create_app
     from dptr.serve.guard import TOKENS, check_address, parse_tokens
@@ -67,7 +68,8 @@ def serve(
         served = (choose_recognizer(models[0] if models else None, language),)
     limits = Limits(megabytes=max_megabytes, pixels=max_megapixels, pictures=max_pictures, queue=queue, seconds=timeout)
     call = Isolation(workers=min(4, os.cpu_count() or 1)).call if isolate else call_here
-    recognizers = Recognizers(open_models(served, device, batch_size), open_detector(detector, device), call, device)
+    readers = open_models(served, ReaderOptions(device, batch_size))
+    recognizers = Recognizers(readers, open_detector(detector, device), call, device)
     bound = bind(host, port)
     say(f"dptr: serving {', '.join(recognizers.models)} on {address_of(bound)} (Ctrl-C stops)")
     run(create_app(recognizers, limits, tokens), bound, timeout, log)

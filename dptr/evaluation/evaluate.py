@@ -23,6 +23,7 @@ from dptr.evaluation import metrics
 from dptr.evaluation.accuracy import Comparison, compare, read_batches
 from dptr.inference.prediction import Prediction
 from dptr.text.charset import EMPTY, normalize_label
+from dptr.text.unicode import graphemes
 from dptr.utils.errors import UserError
 from dptr.utils.html import Card, Section, render_page
 from dptr.utils.terminal import align_columns, markdown_table
@@ -143,7 +144,10 @@ class Report:
         return markdown_table(self._table())
 
     def _table(self) -> list[tuple[str, ...]]:
-        return [_COLUMNS, *map(_cells, self.results), *(row for mean in self.means for row in _mean_rows(mean))]
+        return [_COLUMNS, *map(_cells, self.results), *self._mean_rows()]
+
+    def _mean_rows(self) -> list[tuple[str, ...]]:
+        return [row for mean in self.means for row in _mean_rows(mean)]
 
     def to_html(self, limit: int = 500) -> str:
         """A self-contained page with the pictures of misread crops, by falling confidence.
@@ -160,7 +164,7 @@ class Report:
             errors.sort(key=lambda error: -error.confidence)
             facts = dict(zip(_COLUMNS, _cells(result), strict=True))
             sections.append(Section(facts, _cards(result.data, errors[:limit]), len(errors)))
-        return render_page(f"Errors of {self.model}", _INTRODUCTION, sections)
+        return render_page(f"Errors of {self.model}", _INTRODUCTION, sections, self._mean_rows())
 
 
 def evaluate(
@@ -298,7 +302,8 @@ def _cards(data: str, errors: Sequence[Misread]) -> Iterator[Card]:
     for error in errors:
         folded = (error.truth, error.prediction) != (error.label, error.text)
         notes = [error.key, f"label {error.label!r}, read {error.text!r}"] if folded else [error.key]
-        yield Card(dataset.image(error.index), error.truth, error.prediction, error.confidence, notes)
+        truth, prediction = graphemes(error.truth), graphemes(error.prediction)
+        yield Card(dataset.image(error.index), truth, prediction, error.confidence, notes)
 
 
 _INTRODUCTION = (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dptr.utils.errors import UserError
 from dptr.utils.extras import missing_package
@@ -29,7 +29,7 @@ from dptr.inference.onnx_backend import METADATA, SUFFIX, OnnxModel, dump_metada
 from dptr.utils.files import atomic_file, digest
 from dptr.utils.outputs import check_file
 
-__all__ = ["Int8", "Parity", "export"]
+__all__ = ["Int8", "Parity", "describe_numbers", "export"]
 
 Int8 = Literal["weights", "dynamic", "static"]
 
@@ -106,10 +106,21 @@ def export(
                 small = halve(round_weights(graph), exact=True)
             else:
                 small = halve(quantize(graph, crops if int8 == "static" else None), exact=True)
-            metadata = dump_metadata(name, tokenizer, size, reference.card, weights, numbers, reference.temperature)
+            card = describe_numbers(reference.card, int8)
+            metadata = dump_metadata(name, tokenizer, size, card, weights, numbers, reference.temperature)
             _save(small, aside, metadata)
             smaller = compare(reference, OnnxModel(aside), crops)
     return parity, smaller
+
+
+def describe_numbers(card: dict[str, Any], int8: Int8 | None) -> dict[str, Any]:
+    """The card of a file that computes with other numbers than the model.
+
+    Without the confidences by precision (``Reader.least_confidence``) where it computes in 8 bits: confidences are
+    others then, and which share of the readings above one is right was not measured.
+    """
+    dropped = {"thresholds"} if int8 in ("dynamic", "static") else set()
+    return {key: value for key, value in card.items() if key not in dropped}
 
 
 def _save(graph: onnx.ModelProto, path: Path, metadata: str) -> None:

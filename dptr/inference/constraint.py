@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 from dptr.inference.backend import Backend
 from dptr.inference.beam import Rules, search_words
 from dptr.inference.confidence import apply_temperature
-from dptr.inference.ctc_search import Paths, compose, find_paths
+from dptr.inference.ctc_search import Paths, compose, compose_words, find_complete_paths, find_paths
 from dptr.inference.restrict import Restriction, keep_characters
 from dptr.inference.trellis import FoundWord, Layer, find_words, unroll
 from dptr.text.automaton import Automaton, steps_to_end
@@ -57,13 +57,33 @@ class Constraint:
             rows = apply_temperature(backend.probabilities(crops), backend.temperature)
             return find_words(self.restriction.apply(rows), self.trellis)
         rows = self.restriction.apply(apply_temperature(backend.paths(crops), backend.temperature))
-        rows = _add_blanks(rows, 2 * len(self.trellis) - 1)
-        return [replace(each, path=path) for each, path in zip(find_paths(rows, self.paths), rows, strict=True)]
+        return [replace(each, path=path) for each, path in zip(self.find_paths(rows), rows, strict=True)]
+
+    def find_paths(self, rows: Float[np.ndarray, "n t classes"]) -> list[FoundWord]:
+        """The likeliest word of each of n crops in the probabilities of a CTC network.
+
+        A path of t positions spells at most t characters. If the language has words of that length, none of them is too
+        long, and the automaton is searched, which is much smaller than the trellis.
+        """
+        longest = len(self.trellis) - 1
+        found: list[FoundWord | None] = [None] * len(rows)
+        if rows.shape[1] <= longest:
+            found = find_complete_paths(rows, self.short_paths, steps_to_end(self.automaton, longest))
+        is_open = [each is None for each in found]
+        if any(is_open):
+            others = iter(find_paths(_add_blanks(rows[is_open], 2 * longest + 1), self.paths))
+            return [next(others) if each is None else each for each in found]
+        return [each for each in found if each is not None]
 
     @cached_property
     def paths(self) -> Paths:
         """The trellis for CTC."""
         return compose(self.trellis)
+
+    @cached_property
+    def short_paths(self) -> Paths:
+        """The automaton for CTC, for paths that cannot spell longer words than the model reads."""
+        return compose_words(self.automaton)
 
     @cached_property
     def rules(self) -> Rules:

@@ -13,16 +13,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 
 from dptr.inference.trellis import LEAST, FoundWord, Layer
+from dptr.text.automaton import Automaton
 
 _MEMORY = 8_000_000  # scores in memory at once
 
 
 @dataclass(frozen=True, eq=False)
 class Paths:
-    """A trellis composed with CTC's rule. Nodes are its states, layer by layer; the start is node 0.
+    """A trellis, or an automaton, composed with CTC's rule. Nodes are the states of the automaton, or those of the
+    trellis, layer by layer; the start is node 0.
 
     Attributes:
         accepting: whether a word may end at each node.
@@ -46,7 +48,7 @@ class Paths:
 
 
 def compose(trellis: list[Layer]) -> Paths:
-    """The paths of a trellis of at least one layer."""
+    """The paths of the words of a trellis of at least one layer."""
     offsets = np.cumsum([0, *(len(layer.states) for layer in trellis)])
     sources, targets, symbols = [], [], []
     for layer, offset, next_offset in zip(trellis, offsets[:-1], offsets[1:], strict=True):
@@ -54,9 +56,22 @@ def compose(trellis: list[Layer]) -> Paths:
         sources.append(offset + layer.sources)
         targets.append(next_offset + np.repeat(np.arange(len(layer.firsts)), counts))
         symbols.append(layer.symbols)
-    edge_sources, edge_targets, edge_symbols = (
-        np.concatenate(each).astype(np.int64) for each in (sources, targets, symbols)
+    return _compose(
+        np.concatenate([layer.accepting for layer in trellis]), *map(np.concatenate, (sources, targets, symbols))
     )
+
+
+def compose_words(automaton: Automaton) -> Paths:
+    """The paths of all words of a non-empty automaton, of any length, with far fewer nodes than those of a trellis."""
+    return _compose(automaton.accepting, automaton.sources, automaton.targets, automaton.symbols)
+
+
+def _compose(
+    accepting: Bool[np.ndarray, " nodes"],
+    edge_sources: Int64[np.ndarray, " edges"],
+    edge_targets: Int64[np.ndarray, " edges"],
+    edge_symbols: Int64[np.ndarray, " edges"],
+) -> Paths:
     base = int(edge_symbols.max(initial=0)) + 1
     runs, edge_runs = np.unique(edge_targets * base + edge_symbols, return_inverse=True)
     own_runs = edge_sources * base + edge_symbols
@@ -65,9 +80,8 @@ def compose(trellis: list[Layer]) -> Paths:
     order = np.argsort(edge_runs, kind="stable")
     reached, reached_firsts = np.unique(runs // base, return_index=True)
     return Paths(
-        np.concatenate([layer.accepting for layer in trellis]),
-        runs // base, runs % base, edge_sources[order], edge_runs[order], twins[order], reached, reached_firsts,
-        np.searchsorted(edge_runs[order], np.arange(len(runs))),
+        accepting, runs // base, runs % base, edge_sources[order], edge_runs[order], twins[order], reached,
+        reached_firsts, np.searchsorted(edge_runs[order], np.arange(len(runs))),
     )  # fmt: skip
 
 
@@ -79,19 +93,41 @@ def find_paths(rows: Float[np.ndarray, "n t classes"], paths: Paths) -> list[Fou
 
     Args:
         rows: 0 to 1, for each position, the probabilities of the blank (class 0) and of the characters.
-        paths: with an accepting node.
+        paths: with an accepting node that t positions reach.
+    """
+    never = np.full(len(paths.accepting), np.inf)
+    return [each for each in find_complete_paths(rows, paths, never) if each is not None]
+
+
+def find_complete_paths(
+    rows: Float[np.ndarray, "n t classes"], paths: Paths, missing: Shaped[np.ndarray, " nodes"]
+) -> list[FoundWord | None]:
+    """``find_paths``; None where a word that ends behind the last position may be likelier.
+
+    Each of its characters there would have the least probability, ``LEAST``.
+
+    Args:
+        missing: the least number of characters from each node until a word may end.
     """
     size = (len(paths.accepting) + len(paths.run_nodes)) * (rows.shape[1] + 1)
     step = max(1, _MEMORY // size)
-    return [each for first in range(0, len(rows), step) for each in _find(rows[first : first + step], paths)]
+    return [each for first in range(0, len(rows), step) for each in _find(rows[first : first + step], paths, missing)]
 
 
-def _find(rows: Float[np.ndarray, "n t classes"], paths: Paths) -> list[FoundWord]:
+def _find(
+    rows: Float[np.ndarray, "n t classes"], paths: Paths, missing: Shaped[np.ndarray, " nodes"]
+) -> list[FoundWord | None]:
     shares = np.maximum(rows.astype(np.float64), LEAST)
     inside = _sum_paths(shares, paths)
     blanks, runs = _best_paths(np.log(shares), paths)
-    words = []
+    scores = np.maximum(blanks[-1], _by_node(np.maximum, runs[-1], paths, -np.inf))
+    complete = np.where(paths.accepting, scores, -np.inf).max(1)
+    unfinished = np.where(paths.accepting, -np.inf, scores + missing * np.log(LEAST)).max(1)
+    words: list[FoundWord | None] = []
     for index in range(len(rows)):
+        if unfinished[index] > complete[index] or complete[index] == -np.inf:
+            words.append(None)
+            continue
         labels = _trace([each[index] for each in blanks], [each[index] for each in runs], paths)
         symbols, chances = _collapse(labels, rows[index])
         words.append(FoundWord(symbols, chances, 1 - float(min(inside[index], 1.0))))
@@ -185,14 +221,18 @@ def _collapse(
     labels: list[tuple[int, int]], rows: Float[np.ndarray, "t classes"]
 ) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """The symbols of a path, and the probability of each and of the end."""
-    peaks: dict[int, float] = {}  # by run; a path is in each once
-    symbols: dict[int, int] = {}
+    symbols: list[int] = []
+    peaks: list[float] = []
     end = 1.0
+    before = -1
     for place, (run, symbol) in enumerate(labels):
         chance = float(rows[place, symbol])
         if run < 0:
             end = min(end, chance)
+        elif run == before:
+            peaks[-1] = max(peaks[-1], chance)
         else:
-            symbols[run] = symbol
-            peaks[run] = max(peaks.get(run, 0.0), chance)
-    return tuple(symbols.values()), (*peaks.values(), end)
+            symbols.append(symbol)
+            peaks.append(chance)
+        before = run
+    return tuple(symbols), (*peaks, end)

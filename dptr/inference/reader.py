@@ -254,7 +254,8 @@ class Reader:
         if not thresholds:
             raise UserError(
                 f"model '{self.name}': its card names no confidence by precision ('dptr finetune' measures them on 100 "
-                "validation crops or more); pass a confidence of your own"
+                "validation crops or more, and files that compute in 8 bits have none); pass a confidence of your own, "
+                "such as the one that 'dptr eval' finds on your crops"
             )
         shares = [share for share in thresholds if share >= precision]
         if not shares:

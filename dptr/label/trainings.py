@@ -225,7 +225,7 @@ class Trainings:
             return
         run = run.write(phase="comparing")
         if run.crops.exists():
-            after = Reader(run.exported, batch_size=reader.batch_size)
+            after = Reader.of(run.exported, reader.options)
             write_json(run.compared, compare(reader, after, run.crops, run.share).to_dict())
         run.write(phase="done")
 

@@ -7,28 +7,47 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import NamedTuple
 
 from dptr.photo.inputs import is_url
 from dptr.photo.outputs import FORMATS, Shown, is_folder, write_pages
 from dptr.photo.overlay import draw_overlay
-from dptr.photo.record import Settings, add_record, check_record
+from dptr.photo.record import Settings, add_record, check_record, digest_input, read_record
 from dptr.utils.errors import UserError
 from dptr.utils.extras import require_extras
 from dptr.utils.files import atomic_file
 from dptr.utils.outputs import check_file
+from dptr.version import __version__
 
 Numbers = Mapping[str, "list[int] | None"]
 """The page numbers of each source; None if they are not known yet."""
 
 
 class _File(NamedTuple):
-    """An output file, or ``-``, and the pages that it gets."""
+    """An output file, or ``-``, the input that its first page is from, and the pages that it gets."""
 
     path: str | Path
+    source: str
     pages: Iterable[Shown]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What ``--resume`` finds in a folder.
+
+    Attributes:
+        sources: whose output files are all there.
+        changed: sources of which these files are there too, and which have another content now.
+        replaceable: paths of the files of ``changed``, as far as they are as DPTR wrote them.
+        others: of the files of ``sources``, how many another version of DPTR wrote.
+    """
+
+    sources: frozenset[str] = frozenset()
+    changed: tuple[str, ...] = ()
+    replaceable: frozenset[str] = frozenset()
+    others: int = 0
 
 
 def _order(style: str) -> tuple[bool, bool, bool]:
@@ -58,6 +77,7 @@ class Plan:
         overlay: a PNG file or a folder of PNG files for the pictures with boxes; None = no pictures.
         numbers: the page numbers of each source.
         settings: what decides the content of the files; a folder keeps it (``dptr.photo.record``).
+        digests: of the inputs that were opened (``watch``).
     """
 
     styles: tuple[str, ...]
@@ -65,9 +85,17 @@ class Plan:
     overlay: str | None
     numbers: Numbers
     settings: Settings = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
 
-    def find_written(self) -> set[str]:
-        """The sources whose output files are all in the folder already.
+    def watch(self, sources: Iterable[str]) -> Iterator[str]:
+        """Yield sources, and note the digest of each before it is read. Outside a folder nothing is noted."""
+        for source in sources:
+            if self.out != "-" and is_folder(self.out):
+                self.digests[source] = digest_input(source)
+            yield source
+
+    def find_finished(self) -> Finished:
+        """The sources whose output files are all in the folder already, and whose content is the same as then.
 
         A file is written as a whole, after the overlay pictures of its pages. A source with unknown pages is never
         included if each page has its own file.
@@ -78,21 +106,32 @@ class Plan:
         if self.out == "-" or not is_folder(self.out):
             raise UserError(f"--resume with -o {self.out}: only a folder, -o DIR/, holds inputs that are finished")
         single = any(FORMATS[style].single for style in self.styles)
+        recorded = read_record(Path(self.out))
         written: set[str] = set()
-        names: list[str] = []
+        changed: list[str] = []
+        replaceable: set[str] = set()
+        names: set[str] = set()
         for source, known in self.numbers.items():
-            paths = [self._output_path(style, source, number) for style in self.styles for number in known or [1]]
-            if (known or not single) and all(map(os.path.isfile, paths)):
-                written.add(source)
-                names += map(os.path.basename, paths)
-        check_record(Path(self.out), names, self.settings)
-        return written
+            paths = {Path(self._output_path(style, source, number)) for style in self.styles for number in known or [1]}
+            if not all(map(os.path.isfile, paths)) or not (known or not single):
+                continue
+            entries = {path: recorded[path.name] for path in paths if path.name in recorded}
+            before = {entry.input for entry in entries.values()} - {""}
+            if before and (now := digest_input(source)) and before != {now}:
+                changed.append(source)
+                replaceable |= {str(path) for path, entry in entries.items() if entry.output == digest_input(str(path))}
+                continue
+            written.add(source)
+            names |= {path.name for path in paths}
+        check_record(Path(self.out), sorted(names), self.settings, recorded)
+        others = sum(recorded[name].dptr not in ("", __version__) for name in names & {*recorded})
+        return Finished(frozenset(written), tuple(changed), frozenset(replaceable), others)
 
-    def check(self, written: Collection[str] = ()) -> None:
+    def check(self, finished: Finished = Finished()) -> None:
         """Check that everything can be written.
 
         Args:
-            written: sources whose files stay as they are.
+            finished: whose ``sources`` keep their files.
 
         Raises:
             UserError: a package is missing; a file would get several formats, or more pages than its format holds;
@@ -109,14 +148,14 @@ class Plan:
         if conflicts := {*map(os.path.realpath, texts)} & {*map(os.path.realpath, pictures)}:
             raise UserError(f"{min(conflicts)}: named for -o and for --overlay; pass two names")
         inputs = [source for source in self.numbers if source != "-"]
-        remaining = [page for page in self._pages() if page[0] not in written]
+        remaining = [page for page in self._pages() if page[0] not in finished.sources]
         paths = {
             str(path)
             for page in remaining
             for path in (*(self._output_path(style, *page) for style in self.styles), self._overlay_path(*page))
             if path is not None
         }
-        for name in paths - {"-"}:
+        for name in paths - {"-"} - finished.replaceable:
             check_file(name, inputs)
 
     def _check_out(self, pages: int) -> None:
@@ -139,11 +178,14 @@ class Plan:
                 f"-o {out}{suffix} for one file of all inputs"
             )
 
-    def write(self, pages: Iterable[Shown]) -> None:
+    def write(self, pages: Iterable[Shown], replaceable: Collection[str] = ()) -> None:
         """Write pages as they come. The pages of one file must be consecutive.
 
         The first format, the one that needs pictures if there is one, is written page by page. For the others, the
         pages of a source are kept in memory without their pictures.
+
+        Args:
+            replaceable: paths of files that may be replaced although nothing in them says that DPTR wrote them.
 
         Raises:
             UserError: a file cannot be written, or two pages or two pictures get the same file. ``check`` cannot know
@@ -153,23 +195,27 @@ class Plan:
         written: set[str] = set()
         for group in self._by_file(first, self._write_overlays(pages), written):
             kept: list[Shown] = []
-            self._write_file(_keep(group.pages, kept) if others else group.pages, first, group.path)
+            pages_here = _keep(group.pages, kept) if others else group.pages
+            self._write_file(group._replace(pages=pages_here), first, replaceable)
             for style in others:
                 for part in self._by_file(style, kept, written):
-                    self._write_file(part.pages, style, part.path)
+                    self._write_file(part, style, replaceable)
 
-    def _write_file(self, pages: Iterable[Shown], style: str, path: str | Path) -> None:
-        write_pages(pages, style, path)
-        if isinstance(path, Path):  # in a folder
-            add_record(path, self.settings)
+    def _write_file(self, file: _File, style: str, replaceable: Collection[str]) -> None:
+        write_pages(file.pages, style, file.path, str(file.path) in replaceable)
+        if isinstance(file.path, Path):  # in a folder
+            add_record(file.path, self.settings, self.digests.get(file.source, ""))
 
     def _by_file(self, style: str, pages: Iterable[Shown], written: set[str]) -> Iterator[_File]:
         """The output files of a format with their pages; adds their paths to ``written``."""
-        for path, group in groupby(pages, key=lambda each: self._output_path(style, each[0].source, each[0].number)):
+        names = ((self._output_path(style, each[0].source, each[0].number), each) for each in pages)
+        for path, group in groupby(names, key=lambda each: each[0]):
             if str(path) in written:
                 raise UserError(f"{path}: holds pages of another input; read one of them in another call")
             written.add(str(path))
-            yield _File(path, group)
+            members = (each for _, each in group)
+            first = next(members)
+            yield _File(path, first[0].source, chain([first], members))
 
     def _write_overlays(self, pages: Iterable[Shown]) -> Iterator[Shown]:
         drawn_paths: set[Path] = set()

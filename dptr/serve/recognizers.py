@@ -257,14 +257,13 @@ class Recognizers:
         return reader, OCR(reader=reader, detector=self._detector)
 
 
-def open_models(models: Iterable[str], device: str, batch_size: int) -> dict[str, Reader]:
+def open_models(models: Iterable[str], options: ReaderOptions) -> dict[str, Reader]:
     """Open models, and name each: a path by its last part (``runs/mine/model`` is ``mine``), others as they are.
 
     Args:
         models: shipped names, paths, or ``AUTO``, which reads each crop or line with the installed recognizer of its
             script.
-        device: the device that computes.
-        batch_size: crops computed together, at most.
+        options: of each reader.
 
     Raises:
         UserError: a model cannot be opened, or two have the same name.
@@ -273,7 +272,7 @@ def open_models(models: Iterable[str], device: str, batch_size: int) -> dict[str
     for model in models:
         if (name := _name_of(model)) in opened:
             raise UserError(f"model '{model}': another one is called '{name}' too; rename its folder or file")
-        opened[name] = open_reader(model, ReaderOptions(device, batch_size))
+        opened[name] = open_reader(model, options)
     return opened
 
 

@@ -106,13 +106,15 @@ class Trained:
     def use(self, run: Run) -> None:
         """Make the recognizer of a run the default, also after a restart, and read the open words again with it.
 
+        It reads on the device, and with the charset, pattern, and lexicon, of the one before.
+
         Raises:
-            UserError: the run is not done.
+            UserError: the run is not done, or its recognizer cannot use these; see ``dptr.inference.reader.Reader``.
         """
         if run.phase != "done":
             raise UserError(f"run {run.number}: it is {run.phase}; its recognizer can be used once it is done")
         current = self.recognizers.models[self.recognizers.default]
-        reader = Reader(run.exported, batch_size=current.batch_size)
+        reader = Reader.of(run.exported, current.options)
         self.recognizers.use(served_name(self.store, run.number), reader)
         self.store.write_note(USED, run.number)
         previous = self._rereading

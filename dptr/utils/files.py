@@ -27,15 +27,19 @@ DIGITS = 16  # hexadecimal digits of a digest
 
 
 @contextmanager
-def atomic_file(path: str | Path) -> Iterator[Path]:
+def atomic_file(path: str | Path, replaces: bool = False) -> Iterator[Path]:
     """``replace_file`` for a path that the user chose: it replaces only files that DPTR wrote.
 
     The new file is marked as written by DPTR, if its format has a mark (``dptr.utils.outputs.mark``).
 
+    Args:
+        replaces: whether it is known that DPTR wrote the file that is there, though nothing in it says so.
+
     Raises:
         UserError: see ``check_file`` and ``replace_file``.
     """
-    check_file(path)
+    if not replaces:
+        check_file(path)
     with replace_file(path) as aside:
         yield aside
         mark(aside)

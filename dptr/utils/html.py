@@ -16,11 +16,18 @@ MAX_SIZE = (480, 128)  # width and height in pixels; larger pictures are shrunk 
 
 @dataclass(frozen=True)
 class Card:
-    """A crop that was read wrongly. ``confidence`` is from 0 to 1; ``notes`` are shown in small print below."""
+    """A crop that was read wrongly.
+
+    Attributes:
+        image: the crop.
+        truth, prediction: the words in pieces that are marked as a whole, such as grapheme clusters.
+        confidence: 0 to 1.
+        notes: shown in small print below.
+    """
 
     image: Image.Image
-    truth: str
-    prediction: str
+    truth: Sequence[str]
+    prediction: Sequence[str]
     confidence: float
     notes: Sequence[str] = ()
 
@@ -34,13 +41,16 @@ class Section:
     errors: int  # number of all errors
 
 
-def render_page(title: str, introduction: str, sections: Sequence[Section]) -> str:
+def render_page(
+    title: str, introduction: str, sections: Sequence[Section], totals: Sequence[Sequence[str]] = ()
+) -> str:
     """The page as HTML: a table of the facts of all sections, then the cards of each section in the given order.
 
-    All sections must have facts of the same names. All text is escaped.
+    All sections must have facts of the same names. ``totals`` are further rows of the table, with as many cells. All
+    text is escaped.
     """
     body = "\n".join(_section(number, section) for number, section in enumerate(sections, 1))
-    return wrap(title, introduction, f"{_table(sections)}\n<main>\n{body}\n</main>")
+    return wrap(title, introduction, f"{_table(sections, totals)}\n<main>\n{body}\n</main>")
 
 
 def wrap(title: str, introduction: str, body: str) -> str:
@@ -56,7 +66,7 @@ def wrap(title: str, introduction: str, body: str) -> str:
     )
 
 
-def _table(sections: Sequence[Section]) -> str:
+def _table(sections: Sequence[Section], totals: Sequence[Sequence[str]]) -> str:
     if not sections:
         return ""
     head = "".join(f"<th>{escape(name)}</th>" for name in sections[0].facts)
@@ -65,6 +75,7 @@ def _table(sections: Sequence[Section]) -> str:
         first, *rest = section.facts.values()
         cells = f'<td><a href="#s{number}">{escape(first)}</a></td>' + "".join(f"<td>{escape(v)}</td>" for v in rest)
         rows.append(f"<tr>{cells}</tr>")
+    rows += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in totals]
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
@@ -86,9 +97,10 @@ def _section(number: int, section: Section) -> str:
 def _card(card: Card) -> str:
     truth, prediction = _mark_differences(card.truth, card.prediction)
     percent = f"{100 * card.confidence:.1f}"
+    label = escape("".join(card.truth))
     notes = "".join(f"<p>{escape(note)}</p>" for note in card.notes)
     return (
-        f'<article><div class="picture"><img alt="crop of {escape(card.truth)}" src="{data_url(card.image)}"></div>\n'
+        f'<article><div class="picture"><img alt="crop of {label}" src="{data_url(card.image)}"></div>\n'
         f"<dl><dt>truth</dt><dd>{truth}</dd><dt>read</dt><dd>{prediction}</dd>"
         '<dt>conf.</dt><dd class="conf">'
         f'<meter max="100" high="50" optimum="0" value="{percent}"></meter> {percent} %</dd></dl>\n'
@@ -96,13 +108,13 @@ def _card(card: Card) -> str:
     )
 
 
-def _mark_differences(truth: str, prediction: str) -> tuple[str, str]:
-    """Both words as HTML, with <mark> around characters that differ."""
+def _mark_differences(truth: Sequence[str], prediction: Sequence[str]) -> tuple[str, str]:
+    """Both words as HTML, with <mark> around pieces that differ."""
     left, right = "", ""
     for kind, a, b, c, d in SequenceMatcher(None, truth, prediction, autojunk=False).get_opcodes():
         start, end = ("", "") if kind == "equal" else ("<mark>", "</mark>")
-        left += f"{start}{escape(truth[a:b])}{end}" if b > a else ""
-        right += f"{start}{escape(prediction[c:d])}{end}" if d > c else ""
+        left += f"{start}{escape(''.join(truth[a:b]))}{end}" if b > a else ""
+        right += f"{start}{escape(''.join(prediction[c:d]))}{end}" if d > c else ""
     nothing = '<span class="nothing">(nothing)</span>'
     return f"<bdi>{left}</bdi>" if truth else nothing, f"<bdi>{right}</bdi>" if prediction else nothing
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,39 @@ def test_eval_takes_several_data_sets_in_both_ways(data: Path, model: str, tmp_p
         assert run(["eval", *several, "--model", model, "--json"]) == 0
         rows = json.loads(capsys.readouterr().out)["results"]
         assert [row["data"] for row in rows] == [str(data), str(other)]
+
+
+def _list_options(command: click.Command, words: list[str]) -> Iterator[tuple[list[str], click.Option]]:
+    """Each option that takes a value, with the words of its command."""
+    for name, each in command.commands.items() if isinstance(command, click.Group) else ():
+        yield from _list_options(each, [*words, name])
+    yield from (
+        (words, each) for each in command.params if isinstance(each, click.Option) and not each.is_flag
+    )  # fmt: skip
+
+
+def test_no_option_drops_a_value(capsys, monkeypatch) -> None:
+    """An option that takes one value refuses two. Of numbers, the last counts; a repeatable option takes both."""
+    monkeypatch.setattr("dptr.cli.command.require_extras", lambda *_: None)
+    refused = set()
+    for words, option in _list_options(app, []):
+        if option.multiple or option.count or isinstance(option.type, (type(click.INT), type(click.FLOAT))):
+            continue
+        for flag in option.opts:
+            assert run([*words, flag, "one", flag, "two"]) == 2
+            name = max(option.opts, key=len)
+            assert f"{name} one and {name} two: only one of them can count" in capsys.readouterr().err
+            refused.add((words[-1], flag))
+    assert {("read", "--lexicon"), ("ocr", "--pages"), ("eval", "-m"), ("check", "--charset")} < refused
+
+
+def test_values_that_are_not_dropped(data: Path, model: str, capsys) -> None:
+    assert run(["models", "--json", "--format", "text"]) == 2
+    assert "--format text and --json: only one of them can count" in capsys.readouterr().err
+    assert run(["models", "--json", "--format", "json", "--format=json", "-q"]) == 0, "the same value"
+    assert run(["read", "--lexicon", "a", "--lexicon", "b", "--help"]) == 0
+    numbers = ["--batch-size", "2", "--batch-size", "1", "--no-turn", "--turn"]
+    assert run(["read", str(data / "crop 0.png"), "-m", model, *numbers]) == 0
 
 
 @pytest.mark.parametrize(

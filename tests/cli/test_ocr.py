@@ -21,6 +21,7 @@ import pytest
 from helpers_photo import FakeOCR, make_pdf, picture, show
 from PIL import Image
 
+from dptr import __version__
 from dptr.cli.app import run
 from dptr.cli.ocr import STYLES
 from dptr.photo.outputs import FORMATS
@@ -204,6 +205,44 @@ def test_files_of_other_options_are_not_passed_over(other: str, named: str, caps
     _out(capsys, "a.png", "-o", "new/", "--resume", *other.split())
 
 
+@pytest.mark.parametrize("isolate", [[], ["--isolate"]])
+def test_inputs_that_have_changed_are_read_again(isolate: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that was scanned again, with the same names, was passed over."""
+    given = ["ocr", "a.png", "deep.png", "frames.tif", "-o", "new/", "--format", "text,json", "--resume", *isolate]
+    assert run(given) == 0
+    picture(Path("a.png"), 12)
+    picture(Path("frames.tif"), 24, 25)
+    picture(Path("deep.png"), 31)  # as it was, and newer
+    capsys.readouterr()
+    assert run(given) == 0
+    err = capsys.readouterr().err
+    assert "dptr: a.png and 1 more: changed since the last run, and read again\n" in err
+    assert "dptr: 1 of 3 inputs passed over" in err
+    assert Path("new/a.txt").read_text() == "red 12\npage 1\n" and "red 25" in Path("new/frames.json").read_text()
+    assert run(given) == 0 and "changed" not in (err := capsys.readouterr().err) and "3 of 3 inputs" in err
+
+
+def test_a_corrected_text_is_not_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    """Though its picture has changed, and whoever corrected it must decide."""
+    given = ["ocr", "a.png", "-o", "new/", "--resume"]
+    assert run(given) == 0
+    Path("new/a.txt").write_text("corrected")
+    picture(Path("a.png"), 12)
+    assert run(given) == 2
+    assert "new/a.txt: exists, and nothing in it says" in capsys.readouterr().err
+    assert Path("new/a.txt").read_text() == "corrected"
+
+
+def test_files_of_another_version_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["ocr", "a.png", "deep.png", "-o", "new/", "--resume"]
+    assert run(given) == 0 and run(given) == 0
+    assert "another version" not in capsys.readouterr().err
+    record = Path("new", RECORD)
+    record.write_text(record.read_text().replace(f'"{__version__}"', '"0.0.9"', 1))
+    assert run(given) == 0
+    assert "dptr: another version wrote 1 of these files" in capsys.readouterr().err
+
+
 def test_an_input_of_which_a_page_is_missing_is_not_finished(capsys: pytest.CaptureFixture[str]) -> None:
     _out(capsys, "frames.tif", "-o", "new/", "--format", "page", "--overlay", "drawn/")
     Path("new/frames-2.page.xml").unlink()
@@ -228,8 +267,16 @@ def test_several_formats_are_written_in_one_run(capsys: pytest.CaptureFixture[st
         else:
             assert _timeless(path) == _timeless(alone[name])
     both["frames.txt"].unlink()
-    _out(capsys, *several, "--resume")
+    repeated = ["--format", "pdf", "--format", "page,alto", "--format", "text"]
+    _out(capsys, *given, "-o", "both/", *repeated, "--resume")
     assert both["frames.txt"].read_bytes() == alone["frames.txt"].read_bytes()
+
+
+def test_a_repeated_format_is_another_one(capsys: pytest.CaptureFixture[str]) -> None:
+    _out(capsys, "a.png", "-o", "out/", "--format", "tsv", "--json", "--format", "alto")
+    assert {path.name for path in Path("out").iterdir()} == {RECORD, "a.tsv", "a.json", "a.alto.xml"}
+    assert run(["ocr", "a.png", "--format", "json", "--format", "tsv"]) == 2
+    assert "--format json,tsv: several formats need a folder" in capsys.readouterr().err
 
 
 def _timeless(path: Path) -> str:

@@ -248,6 +248,34 @@ def test_gallery_shows_each_error_once_the_most_confident_first(data: Path) -> N
     assert "(nothing)" in page.texts  # what "silent" was read as
 
 
+@pytest.mark.parametrize(
+    ("label", "read", "marked"),
+    [
+        ("हिन्दी", "हिन्दा", ("हि<mark>न्दी</mark>", "हि<mark>न्दा</mark>")),
+        ("น้ำ", "นำ", ("<mark>น้ำ</mark>", "<mark>นำ</mark>")),
+        ("abc", "adc", ("a<mark>b</mark>c", "a<mark>d</mark>c")),
+    ],
+)
+def test_gallery_marks_letters_with_their_signs(label: str, read: str, marked: tuple[str, str], tmp_path: Path) -> None:
+    """A vowel sign was marked alone, and torn from its letter."""
+    data = write_folder(tmp_path / "set", [(label, read, 0.7)])
+    html = evaluate(PlantedReader([(label, read, 0.7)]), [data], ["native"]).to_html()
+    assert tuple(re.findall(r"<dd><bdi>(.*?)</bdi></dd>", html)) == marked
+
+
+def test_gallery_has_the_means_of_the_text(data: Path, tmp_path: Path) -> None:
+    other = write_folder(tmp_path / "other", [("word", "word", 0.5)])
+    report = evaluate(PlantedReader([*TABLE, ("word", "word", 0.5)]), [data, other])
+    rows = re.findall(r"<tr>(.*?)</tr>", report.to_html().split("<main>")[0])
+    cells = [re.findall(r"<td>(.*?)</td>", row) for row in rows[-2:]]
+    assert [row[0] for row in cells] == ["mean of 2 sets", "all crops together"]
+    (mean,) = report.means
+    assert (
+        cells[0][3] == f"{100 * mean.word_accuracy:.2f} %" and cells[1][3] == f"{100 * mean.word_accuracy_of_all:.2f} %"
+    )
+    assert {row.count("<td>") + row.count("<th>") for row in rows} == {len(cells[0])}
+
+
 def test_gallery_names_an_empty_label_as_it_does_an_empty_reading(tmp_path: Path) -> None:
     """The truth of a picture without text was a blank cell."""
     table: list[tuple[str, str | None, float]] = [("", "x", 0.7)]

@@ -34,7 +34,7 @@ from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.data.augment import to_pixels
 from dptr.dual.clip.families import FAMILIES
 from dptr.dual.clip.vision_tower import tower_settings
-from dptr.export import export, parity
+from dptr.export import describe_numbers, export, parity
 from dptr.export.graph import to_onnx
 from dptr.export.quantize import halve, quantize, round_weights
 from dptr.inference.confidence import WordConfidence, apply_temperature
@@ -517,6 +517,22 @@ def whole(graph: onnx.ModelProto) -> onnx.ModelProto:
     for node in casts.values():
         graph.graph.node.remove(node)
     return graph
+
+
+def test_only_files_that_compute_in_8_bits_lose_the_confidences_by_precision() -> None:
+    card = {"name": "any", "confidence": {"exponent": 2.0}, "thresholds": {"n": 200, "0.99": [0.9, 0.5]}}
+    for int8 in ("dynamic", "static"):
+        assert describe_numbers(card, int8) == {"name": "any", "confidence": {"exponent": 2.0}}
+    assert describe_numbers(card, "weights") == describe_numbers(card, None) == card
+
+
+@pytest.mark.slow
+def test_the_precision_of_a_file_in_8_bits_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "small.onnx"
+    assert run(["export", "--model", "dptr-en-tiny", "-o", str(path), "--crops", "8", "--int8", "dynamic"]) == 0
+    assert "no confidences for --precision" in capsys.readouterr().err
+    assert run(["read", str(path), "-m", str(path), "--precision", "0.99"]) == 2
+    assert "names no confidence by precision" in (err := capsys.readouterr().err) and "dptr eval" in err
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "static"])

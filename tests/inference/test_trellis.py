@@ -8,9 +8,11 @@ import math
 import numpy as np
 import pytest
 
-from dptr.inference.ctc_search import compose, find_paths
+from dptr.inference import ctc_search
+from dptr.inference.constraint import make_constraint
+from dptr.inference.ctc_search import Paths, compose, find_paths
 from dptr.inference.trellis import find_words, unroll
-from dptr.text.charset import Charset
+from dptr.text.charset import Charset, resolve_charset
 from dptr.text.lexicon import compile_words
 from dptr.text.regular import compile_expression
 
@@ -83,3 +85,38 @@ def test_words_that_a_model_rules_out_can_be_compared_still() -> None:
     rows[:, :, 3] = 1
     (found,) = find_words(rows, unroll(compile_words(["ab", "a1"], CHARSET), 3))
     assert found.symbols == (1, 3) and found.outside == 1
+
+
+@pytest.mark.parametrize("pattern", [*PATTERNS, "a{4}", "a|b{4}", "1(a1)*|b{5}"])
+def test_a_search_without_a_count_of_characters_finds_the_same(pattern: str) -> None:
+    """Also where the likeliest word is longer than the path, since others have next to no probability."""
+    constraint = make_constraint(CHARSET, 5, pattern or "a?")
+    rng = np.random.default_rng(4)
+    unlikely = 10.0 ** -rng.uniform(0, 37, (100, 4, 4))
+    unlikely[:4] = np.where(np.eye(4)[:, None], rng.uniform(0.5, 1, (4, 4, 1)), rng.uniform(1e-37, 2e-37, (4, 4, 4)))
+    rows = np.concatenate((draw_rows(4, 3), unlikely)).astype(np.float32)
+    behind = np.zeros((len(rows), 7, 4), np.float32)
+    behind[..., 0] = 1
+    expected = find_paths(np.concatenate((rows, behind), 1), compose(constraint.trellis))
+    for found, same in zip(constraint.find_paths(rows), expected, strict=True):
+        assert found.symbols == same.symbols
+        assert found.outside == pytest.approx(same.outside, abs=1e-12)
+        assert found.probabilities == pytest.approx(same.probabilities)
+
+
+def test_prices_are_searched_as_fast_as_dates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their language has words of all lengths; a trellis of 64 layers took ten times as long."""
+    searched = []
+
+    def spy(logs: np.ndarray, paths: Paths) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        searched.append(logs.shape[1] * len(paths.edge_sources))
+        return best_paths(logs, paths)
+
+    best_paths = ctc_search._best_paths
+    monkeypatch.setattr(ctc_search, "_best_paths", spy)
+    charset = resolve_charset("94")
+    rows = np.random.default_rng(0).dirichlet(np.ones(95), (2, 21)).astype(np.float32)
+    for name in "date", "price":
+        make_constraint(charset, 64, name).find_paths(rows)
+    date, price = searched
+    assert price < 3 * date

@@ -125,6 +125,20 @@ def test_photographs_are_read_as_dptr_ocr_reads_them(tmp_path: Path, capsys: pyt
     assert "1 files known before" in capsys.readouterr().err
 
 
+def test_words_are_proposed_as_they_are_expected(tmp_path: Path) -> None:
+    """Of a photograph only those that match; of crops all, and what matches none of them is not sure."""
+    (tmp_path / "names.txt").write_text("bread\nsugar\n")
+    expected = ["--no-page", "-m", "dptr-en-tiny", "--lexicon", str(tmp_path / "names.txt")]
+    assert run(["label", str(PHOTOGRAPH), "-o", str(tmp_path / "photo"), *expected]) == 0
+    assert [item.text for item in Store(tmp_path / "photo").each()] == ["bread"]
+    crops = [str(CROPS / "clean.png"), str(CROPS / "digits.png")]
+    expected = ["--crops", "--no-page", "-m", "dptr-en-tiny", "--pattern", "[0-9]{4,}", "--charset", "10"]
+    assert run(["label", *crops, "-o", str(tmp_path / "crops"), "--threshold", "0.5", *expected]) == 0
+    market, digits = Store(tmp_path / "crops").each()
+    assert (digits.text, digits.state, market.state) == ("4072", "sure", "open")
+    assert market.text.isdecimal() and market.confidence < 0.1
+
+
 def test_what_lies_in_the_set_is_not_read(tmp_path: Path) -> None:
     mine = save_photo(tmp_path / "a.png")
     save_photo(tmp_path / "set" / "labeled" / "images" / "1.png")

@@ -253,6 +253,22 @@ def test_a_recognizer_is_used_without_a_restart(store: Store, tmp_path: Path) ->
     assert find_used(store) == ("set-1", store.folder / "runs" / "1" / "model.onnx")
 
 
+def test_a_trained_recognizer_reads_what_is_expected(store: Store) -> None:
+    """As the one before: with its pattern, also where the two are compared."""
+    reader = tiny().expect(pattern="[a-z]+1")
+    with make_client(make_app(labeling=Labeling(Finder(store), 10_000_000), reader=reader)) as client:
+        where = "/v1/label/trainings"
+        client.post(where, json={"kind": "finetune", "minutes": 1})
+        deadline = time.monotonic() + 60
+        while client.get(where).json()["busy"] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        told = client.get(f"{where}/1").json()["compared"]
+        assert told["changed"] == []  # the same weights
+        client.post(f"{where}/1", json={"action": "use"})
+        files = [("files", ("clean.png", (CROPS / "clean.png").read_bytes()))]
+        assert client.post("/v1/read", files=files).json()["readings"][0]["text"].endswith("1")
+
+
 def test_another_recognizer_is_not_taken_for_that_of_a_run(store: Store) -> None:
     reader = copy(tiny())
     reader.name = "plates-1"

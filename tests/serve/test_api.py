@@ -24,7 +24,7 @@ from helpers_serve import CROPS, encode, find_all, make_app, make_client, tiny
 from PIL import Image
 from starlette.requests import Request
 
-from dptr.inference.reader import Reader
+from dptr.inference.reader import PLAIN, Reader
 from dptr.photo.detect import Detection
 from dptr.photo.ocr import OCR
 from dptr.photo.outputs import FORMATS
@@ -532,9 +532,9 @@ def test_models_are_called_by_the_last_part_of_their_path(tmp_path: Path) -> Non
     shutil.copytree(model_file("dptr-en-tiny", "model.onnx").parent, tmp_path / "mine" / "model")
     shutil.copy(model_file("dptr-en-tiny", "model.onnx"), tmp_path / "other.onnx")
     paths = [str(tmp_path / "mine" / "model"), "dptr-en-tiny", str(tmp_path / "other.onnx")]
-    assert [*open_models(paths, "cpu", 8)] == ["mine", "dptr-en-tiny", "other"]
+    assert [*open_models(paths, PLAIN)] == ["mine", "dptr-en-tiny", "other"]
     with pytest.raises(UserError, match="called 'mine' too"):
-        open_models([paths[0], paths[0]], "cpu", 8)
+        open_models([paths[0], paths[0]], PLAIN)
 
 
 def test_limits_that_make_no_sense_are_refused() -> None:

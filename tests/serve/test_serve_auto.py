@@ -13,6 +13,7 @@ from PIL import Image
 from dptr import OCR, AutoReader, UserError
 from dptr.cli.app import run
 from dptr.inference.prediction import OF_NO_RECOGNIZER
+from dptr.inference.reader import PLAIN
 from dptr.serve.recognizers import open_models
 from dptr.weights import AUTO, DEFAULT_MODEL
 
@@ -54,7 +55,7 @@ def test_what_is_of_one_language_needs_one() -> None:
 
 
 def test_a_server_reads_by_the_script_unless_it_is_told_another(installed: list[str]) -> None:
-    (reader,) = open_models([AUTO], "cpu", 4).values()
+    (reader,) = open_models([AUTO], PLAIN).values()
     with make_client(make_app(reader=reader)) as client:
         (model,) = client.get("/v1/models").json()["models"]
         assert (model["name"], model["default"], model["scripts"]["Cyrillic"]) == (AUTO, True, "cyrillic")
@@ -96,7 +97,7 @@ def test_the_options_say_what_is_served(
 ) -> None:
     asked: list[str] = []
 
-    def stop(models: Any, device: str, batch_size: int) -> None:
+    def stop(models: Any, reader_options: Any) -> None:
         asked.extend(models)
         raise UserError("far enough")
 

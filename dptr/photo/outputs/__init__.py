@@ -71,7 +71,7 @@ def is_folder(out: str) -> bool:
 
 
 @contextmanager
-def open_binary(out: str | Path, plain: bool = False) -> Iterator[IO[bytes]]:
+def open_binary(out: str | Path, plain: bool = False, replaces: bool = False) -> Iterator[IO[bytes]]:
     """Open a file that appears only when it is complete; or standard output, for ``-``.
 
     If the file cannot be completed, a message says so. An incomplete file of a ``plain`` format is copied to standard
@@ -83,7 +83,7 @@ def open_binary(out: str | Path, plain: bool = False) -> Iterator[IO[bytes]]:
     if str(out) == STANDARD_OUTPUT:
         yield sys.stdout.buffer
         return
-    with atomic_file(out) as aside, open(aside, "wb") as file:
+    with atomic_file(out, replaces) as aside, open(aside, "wb") as file:
         try:
             yield file
         except BaseException:
@@ -96,17 +96,18 @@ def open_binary(out: str | Path, plain: bool = False) -> Iterator[IO[bytes]]:
             raise
 
 
-def write_pages(pages: Iterable[Shown], style: str, out: str | Path) -> None:
+def write_pages(pages: Iterable[Shown], style: str, out: str | Path, replaces: bool = False) -> None:
     """Write pages to a file, as they come. Without a page, nothing is written.
 
     Args:
         style: a name in ``FORMATS``.
         out: a file, or ``-`` for standard output.
+        replaces: see ``dptr.utils.files.atomic_file``.
 
     Raises:
         UserError: the file cannot be written; it exists, and DPTR did not write it; or the format holds fewer pages.
     """
     rest = iter(pages)
     for first in rest:
-        with open_binary(out, FORMATS[style].plain) as file:
+        with open_binary(out, FORMATS[style].plain, replaces) as file:
             FORMATS[style].write(chain([first], rest), file)
