@@ -4,9 +4,9 @@
 
 writes the sum of three quarters of the first and one quarter of the second. Training on few crops forgets what it
 learned from others; a share of the earlier weights restores it (Wortsman et al., Robust fine-tuning of zero-shot
-models, CVPR 2022). Card, settings, charset, and temperature are those of the first recognizer. Its confidence
-thresholds are dropped, because they were measured on the first recognizer alone. Choose the share on validation crops
-with dptr eval.
+models, CVPR 2022). Card, settings, and charset are those of the first recognizer. ``--validation`` calibrates the mean
+on labeled crops; without it, the temperature is that of the first recognizer, whose confidence thresholds are dropped.
+Choose the share on validation crops with dptr eval.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ship import calibrate_loaded
 from torch import Tensor
 
 from dptr.models.checkpoint import build_loaded, open_checkpoint, save_checkpoint
@@ -28,21 +29,23 @@ def main() -> None:
     parser.add_argument("other", type=Path, help="a recognizer of the same network and charset, a folder")
     parser.add_argument("--share", type=float, required=True, help="of the other one, 0 to 1")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--validation", type=Path, help="labeled crops to calibrate the confidences on")
     options = parser.parse_args()
     try:
-        write_mean(options.model, options.other, options.share, options.out)
+        write_mean(options.model, options.other, options.share, options.out, options.validation)
     except UserError as error:
         print(f"mean_weights: {error}", file=sys.stderr)
         sys.exit(2)
 
 
-def write_mean(model: Path, other: Path, share: float, out: Path) -> None:
+def write_mean(model: Path, other: Path, share: float, out: Path, validation: Path | None = None) -> None:
     """Write the weighted mean as a recognizer folder.
 
     Args:
         model, other: folders of recognizers.
         share: weight of ``other``, 0 to 1; ``model`` has the rest.
         out: a new folder.
+        validation: labeled crops that calibrate temperature and confidence; None = keep the temperature of ``model``.
 
     Raises:
         UserError: ``share`` is outside 0 to 1, the recognizers have different settings or characters, one of them
@@ -65,8 +68,12 @@ def write_mean(model: Path, other: Path, share: float, out: Path) -> None:
 
     loaded.model.load_state_dict({name: mean(name, tensor) for name, tensor in loaded.model.state_dict().items()})
     card = {key: value for key, value in loaded.card.items() if key != "thresholds"}
+    temperature = loaded.temperature
+    if validation is not None:
+        calibration = calibrate_loaded(loaded, [str(validation)], None)
+        card, temperature = card | calibration.to_card(), calibration.temperature
     save_checkpoint(
-        out, "recognizer", loaded.model, loaded.config, first.charset, first.dual, card, temperature=loaded.temperature
+        out, "recognizer", loaded.model, loaded.config, first.charset, first.dual, card, temperature=temperature
     )
 
 

@@ -48,6 +48,20 @@ def test_each_weight_is_the_mean(tmp_path: Path) -> None:
     assert made.card == {"name": "model 0"} and made.temperature == 1.25
 
 
+def test_validation_crops_calibrate_the_mean(tmp_path: Path) -> None:
+    from helpers_train import write_crops
+    from ship import calibrate_loaded
+
+    first, second = (make(tmp_path / str(seed), seed) for seed in (0, 1))
+    write_crops(tmp_path / "crops", ROOT / "dptr" / "synth" / "embedded", ["apple", "bread", "candy", "delta"] * 5)
+    write_mean(first, second, 0.25, tmp_path / "plain")
+    write_mean(first, second, 0.25, tmp_path / "mean", tmp_path / "crops")
+    expected = calibrate_loaded(load_recognizer(tmp_path / "plain"), [str(tmp_path / "crops")], None)
+    made = load_recognizer(tmp_path / "mean")
+    assert made.temperature == pytest.approx(expected.temperature) and made.temperature != 1.25
+    assert made.card == {"name": "model 0"} | expected.to_card() != {"name": "model 0"}
+
+
 def test_the_name_of_a_charset_says_nothing(tmp_path: Path) -> None:
     """``dptr new-language`` names a file of the characters, whose path is another one in each run."""
     characters = CHARSETS["36"]

@@ -21,8 +21,16 @@ ship() { # MODEL NAME TEST SHOWN
     $python scripts/ship_recognizer.py "$1" "$2" --int8 --test "$3" --shown "$4" --fonts "${folders[@]}"
 }
 
-# Lines: name, code of the charset, minutes of training from dptr-latin; 0: PP-OCRv6 as it is published
-while read -r name code minutes; do
+train() { # CODE MINUTES OUT START [OPTIONS]
+    [ -d "$3" ] && resume=--resume || resume=
+    OMP_NUM_THREADS=1 $dptr finetune --config recipes/finetune-language.toml --set init.model="$4" --set model.charset="$1+space" \
+        --set render.backgrounds="$photographs" --set render.fonts="$fonts" --set "data.validation=[\"runs/val-$1\"]" \
+        --set run.seconds="$((60 * ${MINUTES:-$2}))" --out "$3" "${@:5}" $resume
+}
+
+# Lines: name, code of the charset, minutes of training from dptr-latin; 0: PP-OCRv6 as it is published. Minutes of a second run at half the rate,
+# and the share of the first run in the mean of both
+while read -r name code minutes second share; do
     [ -z "${1:-}" ] || [ "$1" = "$name" ] || continue
     draw "$code" 300 1000004 "runs/val-$code" "$photographs"
     draw "$code" 500 1000003 "runs/test-$code" "$photographs"
@@ -31,17 +39,20 @@ while read -r name code minutes; do
         model=runs/$name
         [ -d "$model" ] || $python scripts/published.py "$code" --validation "runs/val-$code" --out "$model"
     else
+        train "$code" "$minutes" "runs/$name" dptr-latin
         model=runs/$name/model
-        [ -d "runs/$name" ] && resume=--resume || resume=
-        OMP_NUM_THREADS=1 $dptr finetune --config recipes/finetune-language.toml --set model.charset="$code+space" \
-            --set render.backgrounds="$photographs" --set render.fonts="$fonts" --set "data.validation=[\"runs/val-$code\"]" \
-            --set run.seconds="$((60 * ${MINUTES:-$minutes}))" --out "runs/$name" $resume
+        if [ -n "$second" ]; then
+            train "$code" "$second" "runs/$name-second" "$model" --set run.seed=8 --set optim.lr=2.5e-4
+            [ -d "runs/$name-mean" ] || $python scripts/mean_weights.py "runs/$name-second/model" "$model" --share "$share" \
+                --validation "runs/val-$code" --out "runs/$name-mean"
+            model=runs/$name-mean
+        fi
     fi
     ship "$model" "$name" "runs/test-$code" "runs/shown-$code"
 done <<TABLE
 chinese  zh       0
 japanese ja       0
-cyrillic cyrillic 95
+cyrillic cyrillic 95 90 0.3
 TABLE
 
 # Words, one thread each: name, code, the recognizer to start from, minutes of each round
