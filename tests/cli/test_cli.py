@@ -142,6 +142,14 @@ def test_a_folder_is_read_in_natural_order_without_its_sub_folders(model: str, t
     assert paths == [f"{tmp_path}/{name}" for name in ("a.bmp", "page1.PNG", "page2.png", "page10.png")]
 
 
+def test_photographs_in_a_folder_that_cannot_be_opened_are_named(model: str, tmp_path: Path, capsys) -> None:
+    Image.new("RGB", (8, 4)).save(tmp_path / "b.png")
+    (tmp_path / "a.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+    assert run(["read", "--model", model, str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert len(lines_of(out)) == 1 and f"{tmp_path}/a.HEIC: HEIC" in err
+
+
 def test_folders_without_pictures_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no picture directly in it"):
         list_images(tmp_path)
