@@ -202,6 +202,22 @@ def test_eval_json_on_standard_output_is_nothing_but_json(data: Path, model: str
     assert sorted(path.name for path in file.parent.iterdir()) == ["errors.html", "results.json"]
 
 
+def test_eval_reads_what_is_expected_as_read_does(data: Path, model: str, tmp_path: Path, capsys) -> None:
+    listed = tmp_path / "listed.txt"
+    listed.write_text("ab\ncde\n12\n")
+    expected = ["--model", model, "--charset", "36", "--pattern", "[a-z]+", "--lexicon", str(listed)]
+    crops = [line.split("\t")[0] for line in (data / "labels.tsv").read_text().splitlines() if "broken" not in line]
+    assert run(["read", *expected, *(str(data / crop) for crop in crops), "--format", "text"]) == 0
+    read = lines_of(capsys.readouterr().out)
+    assert {*read} <= {"ab", "cde"}
+    labels = [*read[:3], *("12" for _ in read[3:])]
+    (data / "labels.tsv").write_text("".join(f"{crop}\t{label}\n" for crop, label in zip(crops, labels, strict=True)))
+    assert run(["eval", "--data", str(data), *expected, "--json"]) == 0
+    stored = json.loads(capsys.readouterr().out)
+    assert (stored["results"][0]["correct"], stored["results"][0]["n"]) == (3, 8)
+    assert stored["expected"] == {"charset": "36", "pattern": "[a-z]+", "lexicon": str(listed)}
+
+
 def test_eval_takes_several_data_sets_in_both_ways(data: Path, model: str, tmp_path: Path, capsys) -> None:
     other = shutil.copytree(data, tmp_path / "other")
     for several in (["--data", str(data), str(other)], ["--data", str(data), "--data", str(other)]):
@@ -216,6 +232,10 @@ def test_eval_takes_several_data_sets_in_both_ways(data: Path, model: str, tmp_p
         (["eval"], "no data set given"),
         (["eval", "--data", "missing"], "missing: no such folder"),
         (["eval", "--data", "DATA", "--protocol", "37"], "protocol '37': not known"),
+        (
+            ["eval", "--data", "DATA", "--charset", "10", "--pattern", "[a-z]+"],
+            "pass another pattern, charset, or model",
+        ),
         (["eval", "--data", "DATA", "-o", "DATA"], "a folder; pass the name of a file"),
         (["eval", "--data", "DATA", "--json", "r.json"], "write --json -o r.json"),
         (["eval", "--data", "DATA", "--json", "-"], "write --json -o -"),
