@@ -34,7 +34,7 @@ from helpers_docs import (
     name,
     parsed,
 )
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from dptr.cli.app import app
 from dptr.config.load import load_recipe
@@ -180,6 +180,8 @@ def check_block(block: Block, folder: Path) -> None:
             load_recipe(SCHEMAS[command], folder / "shown.toml")
     elif block.language == "json":
         json.loads(block.text)
+    elif block.language == "js":
+        assert block.file, f"{where}: a script without a test (tests/browser/test_scripts_in_node.py)"
     else:
         assert block.language in (*SHELL, "text", "bibtex"), f"{where}: unknown language {block.language}"
 
@@ -261,8 +263,13 @@ def test_the_program_without_dptr_reads_what_dptr_reads(model: str, folder: Path
     assert "import dptr" not in program
     (folder / "read_word.py").write_text(program, encoding="utf-8")
     file = ROOT / "dptr" / "weights" / model / "model.onnx"
-    for word, width in (("taxi", 190), ("305", 40), ("Hauptbahnhof", 700), ("AB-1233.", 150)):
-        draw_word(word, 1).resize((width, 40)).save(folder / "shaped.png")
+    shapes = [draw_word("taxi", 1).resize((190, 40)), draw_word("305", 1).resize((40, 40))]
+    shapes += [draw_word("Hauptbahnhof", 1).resize((700, 40)), draw_word("AB-1233.", 1).resize((150, 40))]
+    shapes += [draw_word("Tie", 1).resize((160, 96))]  # as near to 64 x 48 as to 96 x 48
+    ink = ImageOps.invert(draw_word("Alpha", 1).convert("L"))
+    shapes += [Image.merge("RGBA", [Image.new("L", ink.size)] * 3 + [ink])]  # black letters on nothing
+    for shape in shapes:
+        shape.save(folder / "shaped.png")
         done = execute(["read_word.py", str(file), "shaped.png"], folder)
         text, product, confidence = done.stdout.rsplit(maxsplit=2)
         expected = Reader(str(file), turn=False).read(folder / "shaped.png")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dptr.cli.command import command
-from dptr.cli.options import data_option, join_data, model_option, reading_options
+from dptr.cli.options import data_option, expected_options, join_data, model_option, reading_options
 from dptr.cli.outputs import check_outputs, html_option, report_options, write_report
 from dptr.evaluation.benchmarks import BENCHMARKS, Benchmark, compare_with_published, find_sets, other_sizes
 from dptr.evaluation.benchmarks import benchmark as find_benchmark
@@ -49,11 +49,12 @@ if TYPE_CHECKING:
 )
 @report_options("text", "json")
 @html_option("Also write an HTML page with pictures of the errors.")
+@expected_options()
 @reading_options()
 def evaluate(
     data: tuple[str, ...], more: tuple[str, ...], model: str, against: str | None, protocol: tuple[str, ...],
-    benchmark: str, allow_empty: bool, style: str, out: str, html: Path | None, device: str, batch_size: int,
-    turn: bool, tta: int,
+    benchmark: str, allow_empty: bool, style: str, out: str, html: Path | None, charset: str, pattern: str,
+    lexicon: str | None, device: str, batch_size: int, turn: bool, tta: int,
 ) -> None:  # fmt: skip
     """Measure a model on labeled crops.
 
@@ -63,11 +64,14 @@ def evaluate(
     With --against, the crops that only one of the models reads are counted. p is the probability of a difference at
     least this large if both models read equally well (McNemar's test). It does not account for the choice of the crops
     or for the random seed of a training.
+
+    With --charset, --pattern, or --lexicon, both models read as dptr read does with it. Crops with other labels count
+    as errors.
     """
     from dptr.evaluation.evaluate import evaluate
     from dptr.evaluation.metrics import default_protocol
     from dptr.evaluation.pairs import describe_pairs, pair_reports, pairs_to_json
-    from dptr.inference.reader import Reader
+    from dptr.inference.reader import Reader, ReaderOptions
 
     paths = join_data(data, more)
     chosen = find_benchmark(benchmark) if benchmark else None
@@ -78,9 +82,10 @@ def evaluate(
         )
     if chosen:
         paths, protocol = [*sets.values()], (chosen.protocol,)
-    check_outputs(out, style, [model, *([against] if against else []), *paths], html=html)
-    reader = Reader(model, device, batch_size, turn=turn, tta=tta)
-    other = Reader(against, device, batch_size, turn=turn, tta=tta) if against else None
+    check_outputs(out, style, [model, *(each for each in (against, lexicon) if each), *paths], html=html)
+    options = ReaderOptions(device, batch_size, turn, tta, charset, pattern, lexicon)
+    reader = Reader.of(model, options)
+    other = Reader.of(against, options) if against else None
     say(f"model {reader.name}, device {reader.device}", level=1)
     protocols = protocol or [default_protocol(reader.tokenizer.charset)]
     with progress_bars() as bars:
@@ -89,6 +94,9 @@ def evaluate(
     for line in report.drops.lines():
         say(line, level=-1)
     content, text = report.to_json(), report.to_terminal()
+    expected = {"charset": charset, "pattern": pattern, "lexicon": lexicon}
+    if any(expected.values()):
+        content["expected"] = expected
     if chosen:
         accuracies, rows = _compare_with_benchmark(chosen, sets, report)
         content["benchmark"] = {"name": benchmark, "word_accuracy": accuracies, "rows": rows}

@@ -149,11 +149,12 @@ class Report:
     def _mean_rows(self) -> list[tuple[str, ...]]:
         return [row for mean in self.means for row in _mean_rows(mean)]
 
-    def to_html(self, limit: int = 500) -> str:
+    def to_html(self, limit: int = 500, introduction: str = "") -> str:
         """A self-contained page with the pictures of misread crops, by falling confidence.
 
         Args:
             limit: crops to show for each data set and protocol; the page has their total number.
+            introduction: text above the table; empty = the one for labels that may be wrong.
 
         Raises:
             UserError: a data set cannot be opened again.
@@ -164,7 +165,7 @@ class Report:
             errors.sort(key=lambda error: -error.confidence)
             facts = dict(zip(_COLUMNS, _cells(result), strict=True))
             sections.append(Section(facts, _cards(result.data, errors[:limit]), len(errors)))
-        return render_page(f"Errors of {self.model}", _INTRODUCTION, sections, self._mean_rows())
+        return render_page(f"Errors of {self.model}", introduction or _INTRODUCTION, sections, self._mean_rows())
 
 
 def evaluate(

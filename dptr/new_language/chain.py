@@ -54,6 +54,13 @@ TEST_SEED = 1_000_003  # far from the seeds that users choose
 RATE, PPOCR_RATE = 8e-4, 5e-4  # learning rates: of the networks of dptr-en and of dptr-latin
 CONTINUATION = 0.3  # of the rate, in a second round: the full one loses accuracy (docs/evidence/languages.md)
 MOST_STEPS = 10_000_000  # the clock ends the training
+UNTRAINED = (
+    "no state of the training read more of the validation crops than the start, which was kept: pass more --minutes"
+)
+INTRODUCTION = (
+    "The test is rendered and does not say what is read of photographs. The most confident errors come first: there a "
+    "threshold on the confidence would not help. Characters that differ are marked."
+)
 DECODER = {"depth": 1, "permutations": 2, "dropout": 0.0, "negatives": 1024}  # that of dptr-en, for any charset
 DECOMPOSITION = "unicode"  # jamo of Hangul, letters and accents: see dptr.training.shared_rows
 
@@ -152,13 +159,12 @@ class Chain:
         self.times = self.fit_plan()
         say(self.times.describe())
         model = self.train_on_text() if self.settings.method == "text" else self.train_on_rendered()
-        misread = self.read(model, test)
+        result = self.read(model, test)
         file = self.out / "model.onnx"
         self.say_stage("ONNX")
         parity, _ = export(model, file, [test], min(PARITY, TEST), half=True)
         say(f"{file}: {file.stat().st_size / 1e6:.1f} MB; {parity.describe()}")
-        lines = (test / "labels.tsv").read_text(encoding="utf-8").splitlines()
-        say(describe_reading([line.split("\t")[1] for line in lines], misread))
+        say(result)
         return file
 
     def fit_plan(self) -> Plan:
@@ -299,16 +305,20 @@ class Chain:
             aside.write_text("".join(lines), encoding="utf-8")
         return folder
 
-    def read(self, model: Path, test: Path) -> list[str]:
-        """Read the test; write ``report.html``. Returns the labels of crops that are misread."""
+    def read(self, model: Path, test: Path) -> str:
+        """Read the test; write ``report.html``. Returns the result in words."""
         self.say_stage("test")
         protocol = self.settings.request.code or "native"
         with progress_bars() as bars:
             report = evaluate(Reader(str(model)), [str(test)], [protocol], bars)
-        write_text(self.out / "report.html", report.to_html())
         for line in report.to_terminal().splitlines():
             say(line)
-        return [error.label for error in report.errors]
+        lines = (test / "labels.tsv").read_text(encoding="utf-8").splitlines()
+        result = describe_reading([line.split("\t")[1] for line in lines], [error.label for error in report.errors])
+        if read_json(model / "card.json", "card")["results"][0]["step"] == 0:
+            result += f"; {UNTRAINED}"
+        write_text(self.out / "report.html", report.to_html(introduction=f"This recognizer {result}. {INTRODUCTION}"))
+        return result
 
 
 def describe_reading(labels: Sequence[str], misread: Sequence[str]) -> str:

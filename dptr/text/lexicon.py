@@ -36,7 +36,8 @@ def spell_words(words: Iterable[str], charset: Charset, max_length: int, name: s
         UserError: no words, a word without characters, characters outside the charset (the error lists them), or a word
             of more than ``max_length`` characters.
     """
-    spelled = sorted({charset.fold(charset.normalize(word)) for word in words})
+    listed = {charset.fold(charset.normalize(word)): word for word in words}
+    spelled = sorted(listed)
     if not spelled:
         raise UserError(f"{name}: no words; pass at least one")
     if not spelled[0]:
@@ -47,7 +48,7 @@ def spell_words(words: Iterable[str], charset: Charset, max_length: int, name: s
         example = next(word for word in spelled if outside[0] in word)
         raise UserError(
             f"{name}: {show(''.join(outside[:_LISTED]))}{more} not among the {len(charset)} characters of charset "
-            f"'{charset.name}' (first in {show(example)}); remove such words, or pass another model"
+            f"'{charset.name}' (first in {show(listed[example])}); remove such words, or pass another charset or model"
         )
     longest = max(spelled, key=len)
     if len(longest) > max_length:

@@ -90,7 +90,7 @@ def compile_expression(pattern: str, charset: Charset, longest: int | None = Non
         missing = f", which lacks {show(''.join(sorted(parser.missing)))}" if parser.missing else ""
         raise UserError(
             f"pattern '{pattern}': matches no word over the {len(charset)} characters of charset '{charset.name}'"
-            f"{missing}; pass another pattern, or another model"
+            f"{missing}; pass another pattern, charset, or model"
         )
     if least:
         raise UserError(

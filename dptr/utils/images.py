@@ -28,6 +28,9 @@ SUFFIXES = frozenset(
     | {".tif", ".tiff", ".webp"}
 )
 """The usual suffixes of files in these formats, in lower case."""
+REFUSED_SUFFIXES = frozenset({".heic", ".heif"})
+"""Suffixes of photographs of phones, which Pillow does not open."""
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})  # ISO 23008-12
 
 FRAMES = "dptr frames"  # key in ``info`` of a picture: the number of frames of its file, if it has several
 LONGEST_SIDE = 1_000_000  # pixels; decoders take a second for so many rows
@@ -135,6 +138,9 @@ def open_header(file: IO[bytes], name: str, others: Collection[str] = ()) -> Ima
     except _BOMB as error:
         raise _too_large(error, name) from error
     except UnidentifiedImageError as error:
+        file.seek(4)
+        if file.read(4) == b"ftyp" and file.read(4) in _HEIF_BRANDS:
+            raise UnknownKind(f"{name}: HEIC, as phones write it, which is not opened; save it as JPEG") from error
         raise UnknownKind(f"{name}: not a picture; expected one of {', '.join([*FORMATS, *others])}") from error
     except Exception as error:  # damaged files make decoders raise errors of any type
         raise _damaged(error, name) from error

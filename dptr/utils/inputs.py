@@ -10,13 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from dptr.utils.errors import UserError
-from dptr.utils.images import SUFFIXES
+from dptr.utils.images import REFUSED_SUFFIXES, SUFFIXES
 
 STANDARD_INPUT = "-"
 
 
 def expand(source: str, recursive: bool, suffixes: Collection[str] = SUFFIXES) -> list[str]:
     """The files that an argument of the command line stands for, in natural order.
+
+    Photographs in a folder that cannot be opened (``REFUSED_SUFFIXES``) are among them, to be refused one by one.
 
     Args:
         source: a file, a folder of pictures, a pattern for ``glob``, or ``-``, which stays as it is.
@@ -29,7 +31,7 @@ def expand(source: str, recursive: bool, suffixes: Collection[str] = SUFFIXES) -
     if source == STANDARD_INPUT:
         return [source]
     if os.path.isdir(source):
-        return list_images(source, recursive, suffixes)
+        return list_images(source, recursive, suffixes, REFUSED_SUFFIXES)
     if os.path.lexists(source) or not glob.has_magic(source):
         return [source]
     found = [path for path in glob.glob(source, recursive=True) if not os.path.isdir(path)]
@@ -38,12 +40,15 @@ def expand(source: str, recursive: bool, suffixes: Collection[str] = SUFFIXES) -
     return sorted(found, key=natural_key)
 
 
-def list_images(folder: str | Path, recursive: bool = False, suffixes: Collection[str] = SUFFIXES) -> list[str]:
+def list_images(
+    folder: str | Path, recursive: bool = False, suffixes: Collection[str] = SUFFIXES, others: Collection[str] = ()
+) -> list[str]:
     """The paths of the pictures in a folder, recognized by suffix, in natural order (2 before 10).
 
     Args:
         recursive: whether to include sub-folders; links to folders are not followed.
         suffixes: of pictures, in lower case.
+        others: suffixes of files to list too, which the message for a folder without pictures does not name.
 
     Raises:
         UserError: it is no folder, cannot be read, or holds no picture.
@@ -56,7 +61,7 @@ def list_images(folder: str | Path, recursive: bool = False, suffixes: Collectio
         walk = os.walk(folder, onerror=_refuse_folder)
         parents = ((os.path.relpath(parent, folder), files) for parent, _, files in walk)
         listed = [os.path.normpath(os.path.join(parent, name)) for parent, files in parents for name in files]
-    names = [name for name in listed if os.path.splitext(name)[1].lower() in suffixes]
+    names = [name for name in listed if os.path.splitext(name)[1].lower() in {*suffixes, *others}]
     if not names:
         where = "in it or in its sub-folders" if recursive else "directly in it"
         inner = "" if recursive else _find_inner(folder, listed, suffixes)

@@ -179,6 +179,11 @@ def test_a_page_that_is_not_whole_says_so(browser: Any, folder: Path) -> None:
         page.check("input[value=crop]", force=True)
         page.set_input_files("#files", CROPS[2])  # is tried again
         page.wait_for_selector(".word", timeout=60_000)
+        page.reload()
+        page.route("**/static/worker.js", lambda route: route.abort())
+        page.set_input_files("#files", CROPS[2])
+        page.wait_for_selector("#text .error", timeout=60_000)
+        assert "Check the connection, and try again" in page.locator("#text").inner_text()
         page.context.close()
 
 

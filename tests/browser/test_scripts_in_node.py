@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
+from helpers_docs import ROOT, blocks
 from PIL import Image
 
 from dptr.browser import FOLDER
 from dptr.inference.prediction import Prediction
+from dptr.inference.reader import Reader
 from dptr.photo.align import align_characters
 from dptr.photo.beside import UNSPACED, is_wide_sign, join_unspaced, read_in_line
 from dptr.photo.detect import is_blank
@@ -27,6 +30,7 @@ from dptr.photo.widths import measure_widths
 from dptr.text.languages import LANGUAGES
 from dptr.text.scripts import script_of
 from dptr.text.unicode import graphemes
+from dptr.utils.resize import to_pixels
 
 NODE = shutil.which("node")
 BOX = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
@@ -195,3 +199,61 @@ def test_the_reading_of_a_line_is_split_as_in_python(tmp_path: Path, text: str) 
     case = [{"text": text, "confidence": 0.5, "product": 0.25, "characters": [*map(list, reading.characters)]}, "rtl"]
     (found,) = call(tmp_path, "split", "splitReading", [case])
     assert [each["text"] for each in found] == [each.text for each in split_reading(reading)]
+
+
+RUNTIME = """
+import { readFileSync } from "node:fs";
+class Tensor { constructor(type, data, dims) { Object.assign(this, { type, data, dims }); } }
+const run = async ({ pixels }, names) => {
+  const known = JSON.parse(readFileSync("outputs.json"));
+  const differs = pixels.data.findIndex((value, index) => value !== known.pixels[index]);
+  if (differs !== -1 || pixels.data.length !== known.pixels.length) throw new Error("other pixels");
+  const tensor = ({ dims, data }) => ({ dims, data: Float32Array.from(data) });
+  return Object.fromEntries(names.map((name) => [name, tensor(known[name])]));
+};
+export default { Tensor, InferenceSession: { create: async () => ({ run }) } };
+"""
+PICTURES = """
+import {{ readFileSync }} from "node:fs";
+const decoded = {{ rotate: () => decoded, flatten: () => decoded, toColourspace: () => decoded, raw: () => decoded,
+  toBuffer: async () => ({{ data: readFileSync("decoded.rgb"), info: {{ width: {width}, height: {height} }} }}) }};
+export default () => decoded;
+"""
+
+
+def test_the_program_of_the_guide_reads_what_python_reads(tmp_path: Path) -> None:
+    """``read.mjs`` with stand-ins for its two packages: one has the decoded picture, one the network's outputs."""
+    (program,) = [each.text for each in blocks(ROOT / "docs" / "export.md") if each.file == "read.mjs"]
+    shutil.copytree(FOLDER, tmp_path / "page")
+    (tmp_path / "page" / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "read.mjs").write_text(program)
+    crop, model = (
+        ROOT / "tests" / "golden" / "crops" / "clean.png",
+        ROOT / "dptr" / "weights" / "dptr-latin" / "model.onnx",
+    )
+    reader = Reader(str(model))
+    picture = Image.open(crop).convert("RGB")
+    (tmp_path / "decoded.rgb").write_bytes(picture.tobytes())
+    pixels = to_pixels(reader.fit(picture)[None])
+    session = onnxruntime.InferenceSession(model)
+    outputs = dict(
+        zip(("probabilities", "paths"), session.run(["probabilities", "paths"], {"pixels": pixels}), strict=True)
+    )
+    held = {name: {"dims": each.shape, "data": each.ravel().tolist()} for name, each in outputs.items()}
+    (tmp_path / "outputs.json").write_text(json.dumps({"pixels": pixels.ravel().tolist(), **held}))
+    for name, script in (
+        ("onnxruntime-node", RUNTIME),
+        ("sharp", PICTURES.format(width=picture.width, height=picture.height)),
+    ):
+        package = tmp_path / "node_modules" / name
+        package.mkdir(parents=True)
+        (package / "package.json").write_text('{"type": "module", "exports": "./index.js"}')
+        (package / "index.js").write_text(script)
+    done = subprocess.run(
+        ["node", "read.mjs", str(model), str(crop)], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    expected = reader.read(crop)
+    path, text, confidence = done.stdout.rstrip("\n").split("\t")
+    assert (path, text) == (str(crop), expected.text)
+    assert float(confidence) == pytest.approx(expected.confidence, abs=1e-4)

@@ -143,6 +143,14 @@ def test_a_folder_is_read_in_natural_order_without_its_sub_folders(model: str, t
     assert paths == [f"{tmp_path}/{name}" for name in ("a.bmp", "page1.PNG", "page2.png", "page10.png")]
 
 
+def test_photographs_in_a_folder_that_cannot_be_opened_are_named(model: str, tmp_path: Path, capsys) -> None:
+    Image.new("RGB", (8, 4)).save(tmp_path / "b.png")
+    (tmp_path / "a.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+    assert run(["read", "--model", model, str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert len(lines_of(out)) == 1 and f"{tmp_path}/a.HEIC: HEIC" in err
+
+
 def test_folders_without_pictures_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no picture directly in it"):
         list_images(tmp_path)
@@ -195,6 +203,22 @@ def test_eval_json_on_standard_output_is_nothing_but_json(data: Path, model: str
     assert sorted(path.name for path in file.parent.iterdir()) == ["errors.html", "results.json"]
 
 
+def test_eval_reads_what_is_expected_as_read_does(data: Path, model: str, tmp_path: Path, capsys) -> None:
+    listed = tmp_path / "listed.txt"
+    listed.write_text("ab\ncde\n12\n")
+    expected = ["--model", model, "--charset", "36", "--pattern", "[a-z]+", "--lexicon", str(listed)]
+    crops = [line.split("\t")[0] for line in (data / "labels.tsv").read_text().splitlines() if "broken" not in line]
+    assert run(["read", *expected, *(str(data / crop) for crop in crops), "--format", "text"]) == 0
+    read = lines_of(capsys.readouterr().out)
+    assert {*read} <= {"ab", "cde"}
+    labels = [*read[:3], *("12" for _ in read[3:])]
+    (data / "labels.tsv").write_text("".join(f"{crop}\t{label}\n" for crop, label in zip(crops, labels, strict=True)))
+    assert run(["eval", "--data", str(data), *expected, "--json"]) == 0
+    stored = json.loads(capsys.readouterr().out)
+    assert (stored["results"][0]["correct"], stored["results"][0]["n"]) == (3, 8)
+    assert stored["expected"] == {"charset": "36", "pattern": "[a-z]+", "lexicon": str(listed)}
+
+
 def test_eval_takes_several_data_sets_in_both_ways(data: Path, model: str, tmp_path: Path, capsys) -> None:
     other = shutil.copytree(data, tmp_path / "other")
     for several in (["--data", str(data), str(other)], ["--data", str(data), "--data", str(other)]):
@@ -242,6 +266,10 @@ def test_values_that_are_not_dropped(data: Path, model: str, capsys) -> None:
         (["eval"], "no data set given"),
         (["eval", "--data", "missing"], "missing: no such folder"),
         (["eval", "--data", "DATA", "--protocol", "37"], "protocol '37': not known"),
+        (
+            ["eval", "--data", "DATA", "--charset", "10", "--pattern", "[a-z]+"],
+            "pass another pattern, charset, or model",
+        ),
         (["eval", "--data", "DATA", "-o", "DATA"], "a folder; pass the name of a file"),
         (["eval", "--data", "DATA", "--json", "r.json"], "write --json -o r.json"),
         (["eval", "--data", "DATA", "--json", "-"], "write --json -o -"),

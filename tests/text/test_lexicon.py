@@ -30,6 +30,13 @@ def test_words_are_spelled_as_the_charset_spells_them() -> None:
     assert spell_words(["Two  Words"], resolve_charset("94+space"), 25, "lexicon") == ["Two Words"]
 
 
+def test_a_refused_word_is_named_as_it_stands_in_the_list() -> None:
+    with pytest.raises(
+        UserError, match=r"\(first in 'AAF-6142'\); remove such words, or pass another charset or model"
+    ):
+        spell_words(["AAF-6142"], resolve_charset("36"), 25, "l")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -361,6 +361,8 @@ def test_bad_files_are_one_line_each(tmp_path):
     refused("nul\0.png", "null")
     refused(b"", "0 bytes", "zero bytes")
     refused(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture")
+    refused(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "HEIC, as phones write it", "save it as JPEG")
+    refused(b"\0\0\0\x18ftypqt  \0\0\0\0qt  " + bytes(99), "not a picture")
 
 
 def test_truncated_at_every_length_is_refused_or_whole():

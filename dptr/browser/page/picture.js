@@ -9,7 +9,8 @@ export async function openPicture(blob) {
   try {
     bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
   } catch {
-    throw new Error("This browser does not open it as a picture. JPEG, PNG, WebP, GIF, BMP, and AVIF work.");
+    const remedy = "JPEG, PNG, WebP, GIF, BMP, and AVIF work. Save HEIC, as phones write it, as JPEG.";
+    throw new Error(`This browser does not open it as a picture. ${remedy}`);
   }
   const { width, height } = bitmap;
   if (width * height > MOST_PIXELS) throw new Error(`${width} x ${height} pixels are too many. Make it smaller.`);

@@ -29,7 +29,8 @@ function start() {
   });
   created.addEventListener("error", (event) => {
     worker = null;
-    for (const { reject } of waiting.values()) reject(new Error(event.message || "The page is not whole. Load it anew."));
+    const why = event.message || "A part of the page could not be loaded. Check the connection, and try again.";
+    for (const { reject } of waiting.values()) reject(new Error(why));
     waiting.clear();
   });
   return created;
