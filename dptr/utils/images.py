@@ -159,12 +159,12 @@ def find_frames(image: Image.Image, name: str) -> list[int]:
     brightness or depth, or the second view of a stereo camera (CIPA DC-007, Multi-Picture Format).
 
     Raises:
-        UserError: the file is damaged.
+        UserError: the file is damaged, or claims more frames than it can have.
     """
     if image.format == "MPO":
         return [0]
     try:
-        count = int(getattr(image, "n_frames", 1))
+        count = _count_frames(image)
     except Exception as error:  # see ``open_header``
         raise _damaged(error, name) from error
     if image.format != "TIFF" or count == 1:
@@ -184,6 +184,22 @@ def find_frames(image: Image.Image, name: str) -> list[int]:
             page = image.size
     _seek(image, 0, name)
     return frames
+
+
+def _count_frames(image: Image.Image) -> int:
+    """The number of frames that a file claims to have.
+
+    Raises:
+        ValueError: the file has fewer bytes than frames.
+    """
+    count = int(getattr(image, "n_frames", 1))
+    if image.fp is not None:
+        place = image.fp.tell()
+        size = image.fp.seek(0, os.SEEK_END)
+        image.fp.seek(place)
+        if count > size:
+            raise ValueError(f"{count:,} frames in {size:,} bytes")
+    return count
 
 
 def check_pixels(width: int, height: int, most: int | None, name: str) -> None:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from dptr.utils.errors import UserError
-from dptr.utils.images import FORMATS, SUFFIXES, open_image
+from dptr.utils.images import FORMATS, SUFFIXES, find_frames, open_header, open_image
 
 HEIGHT, WIDTH = 12, 20
 
@@ -253,6 +253,21 @@ def test_exif_orientation(kind, orientation):
     picture = pixels(encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **options))
     assert picture.shape == colors().shape
     assert np.abs(picture.astype(int) - colors()).max() <= (16 if kind == "JPEG" else 0)
+
+
+def test_a_file_that_claims_more_frames_than_it_has_bytes() -> None:
+    """A list of 50 million numbers took gigabytes; found by fuzzing."""
+    frames = [Image.fromarray(colors(seed)) for seed in (0, 5)]
+    content = encoded(frames[0], "PNG", save_all=True, append_images=frames[1:])
+    place = content.index(b"acTL")
+    claimed = (50_000_000).to_bytes(4, "big")
+    control = content[place : place + 4] + claimed + content[place + 8 : place + 12]
+    content = content[:place] + control + zlib.crc32(control).to_bytes(4, "big") + content[place + 16 :]
+    with open_header(io.BytesIO(content), "a.png") as image:
+        assert image.n_frames == 50_000_000
+        with pytest.raises(UserError, match=rf"a\.png.*50,000,000 frames in {len(content):,} bytes"):
+            find_frames(image, "a.png")
+    assert np.array_equal(pixels(content), colors())
 
 
 def test_first_frame_of_an_animation():
