@@ -193,10 +193,11 @@ def _count_frames(image: Image.Image) -> int:
         ValueError: the file has fewer bytes than frames.
     """
     count = int(getattr(image, "n_frames", 1))
-    if image.fp is not None:
-        place = image.fp.tell()
-        size = image.fp.seek(0, os.SEEK_END)
-        image.fp.seek(place)
+    file: IO[bytes] | None = getattr(image, "fp", None)  # closed where the decoder has read all of it
+    if file is not None:
+        place = file.tell()
+        size = file.seek(0, os.SEEK_END)
+        file.seek(place)
         if count > size:
             raise ValueError(f"{count:,} frames in {size:,} bytes")
     return count
