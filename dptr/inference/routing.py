@@ -24,7 +24,8 @@ ODD = 20.0
 """Factor on the probability of unread scripts if the reading is odd. Measured: docs/evidence/scripts.md."""
 LATIN, INSTALLED = 10.0, 3.0
 """Prior weights of Latin, and of scripts with a recognizer. Chosen on training crops (docs/evidence/scripts.md)."""
-HAN_ALONE = 0.5  # share of the words or lines of Japanese that have no kana: a judgment
+HAN_ALONE = 0.25
+"""How likely Japanese is, beside Chinese, for a word or line of Han alone. Chosen on training crops, too."""
 DOUBT = 1.0  # votes of the prior in addition to those of the other lines
 MOST_VOTES = 2.0  # cap on the votes of the other lines together
 SHOWN = 0.5  # least votes that decide the script of lines of digits, or of Han alone

@@ -145,7 +145,7 @@ def test_a_word_of_han_alone_is_read_by_both() -> None:
 
 def test_the_more_lines_of_han_without_kana_the_less_they_are_japanese() -> None:
     lines = np.array([seen(Han=1.0)] * 6)
-    assert [compare_japanese(vote(lines[:count])) for count in (1, 2, 6)] == pytest.approx([1 / 2, 1 / 4, 1 / 64])
+    assert [compare_japanese(vote(lines[:count])) for count in (1, 2, 6)] == pytest.approx([1 / 4, 1 / 16, 1 / 4096])
     ways = [route(vote(lines)[0], READERS, "latin", compare_japanese(vote(lines[:count]))) for count in (1, 6)]
     assert [len(way.candidates) for way in ways] == [2, 1]
 
