@@ -9,7 +9,7 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import IO, Protocol, TypeAlias
 
@@ -151,7 +151,7 @@ def open_header(file: IO[bytes], name: str, others: Collection[str] = ()) -> Ima
     return image
 
 
-def find_frames(image: Image.Image, name: str) -> list[int]:
+def find_frames(image: Image.Image, name: str) -> Sequence[int]:
     """The indices, from 0, of the frames of an open picture that are separate pictures; at least one.
 
     These are the pictures of an animation and the pages of a TIFF, without masks and smaller copies of a page (TIFF
@@ -168,7 +168,7 @@ def find_frames(image: Image.Image, name: str) -> list[int]:
     except Exception as error:  # see ``open_header``
         raise _damaged(error, name) from error
     if image.format != "TIFF" or count == 1:
-        return [*range(count)]
+        return range(count)
     frames, page = [0], image.size
     for index in range(1, count):
         try:
