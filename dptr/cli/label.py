@@ -80,7 +80,9 @@ def label(
     from dptr.inference.reader import ReaderOptions
     from dptr.label.finder import Finder
     from dptr.label.store import DATABASE, Store
+    from dptr.utils.arenas import limit_arenas
 
+    limit_arenas()
     if to is not None and style is None:
         raise UserError("--to without --export: say what to write, such as --export labels.tsv")
     if style is not None and (photos or labels):

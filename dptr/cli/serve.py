@@ -59,8 +59,10 @@ def serve(
     from dptr.serve.recognizers import Recognizers, open_models
     from dptr.serve.server import address_of, bind
     from dptr.serve.server import serve as run
+    from dptr.utils.arenas import limit_arenas
     from dptr.utils.isolation import Isolation, call_here
 
+    limit_arenas()
     tokens = parse_tokens(os.environ.get(TOKENS, ""))
     check_address(host, tokens)
     served = models or (DEFAULT_MODEL,)

@@ -13,7 +13,6 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from dptr.utils.arenas import limit_arenas
 from dptr.utils.errors import UserError
 
 HEAD_SECONDS = 10.0  # time to receive the head of a request
@@ -115,7 +114,6 @@ def serve(app: FastAPI, bound: socket.socket, seconds: float, logs: bool) -> Non
         seconds: how long to wait for the requests in progress.
         logs: whether to log one line for each request, with the client's address, the path, and the status only.
     """
-    limit_arenas()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises the signal again after its shutdown
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda number, frame: signal.raise_signal(signal.SIGTERM))
