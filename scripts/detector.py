@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import onnx
 
-from dptr.export.quantize import halve, round_weights
+from dptr.export.rounding import halve, round_weights
 from dptr.photo.detect import EMBEDDED, find_rapidocr
 from dptr.utils.files import atomic_file
 

@@ -133,7 +133,7 @@ def ship(
         test: labeled crops; None = those of the run.
         notes: lines for the card's ``trained_on``.
         out: the parent folder; the distribution is its subfolder ``name``.
-        int8: store the weights in 8 bits (``dptr.export.quantize.round_weights``).
+        int8: store the weights in 8 bits (``dptr.export.rounding.round_weights``).
         fonts: font files or folders for the text on the sheet; none = those of the recipe, or of the system.
         shown: labeled crops for the sheet; None = those of the test.
 

@@ -22,8 +22,9 @@ try:
     from dptr.inference.torch_backend import TorchModel
 except ModuleNotFoundError as error:
     raise missing_package(error, "dptr export", "train", "export") from error
-from dptr.export.parity import TOLERANCE, Parity, compare, load_first_crops, render_crops
-from dptr.export.quantize import halve, quantize, round_weights
+from dptr.export.parity import TOLERANCE, Parity, compare, load_sample, render_crops
+from dptr.export.quantize import quantize
+from dptr.export.rounding import halve, round_weights
 from dptr.inference.locate import check_model
 from dptr.inference.onnx_backend import METADATA, SUFFIX, OnnxModel, dump_metadata, seal
 from dptr.utils.files import atomic_file, digest
@@ -78,7 +79,7 @@ def export(
     check_file(out, kind="onnx")
     reference = TorchModel(model)
     tokenizer, size = reference.tokenizer, reference.size
-    crops = load_first_crops(list(data), size, count) if data else render_crops(tokenizer, size, count)
+    crops = load_sample(list(data), size, count) if data else render_crops(tokenizer, size, count)
     try:
         graph = to_onnx(reference.model, size)
     except torch._dynamo.exc.UserError as error:

@@ -117,22 +117,36 @@ def find_tie(one: Float[np.ndarray, "t c"], two: Float[np.ndarray, "t c"]) -> in
     return int(positions[0]) if row.max() - row[classes[1][positions[0]]] <= TIE else None
 
 
-def load_first_crops(paths: list[Path], size: Sizes, count: int) -> list[np.ndarray]:
-    """Load the first ``count`` crops of labeled data sets, resized by ``dptr.utils.resize.fit``; labels are ignored.
+def load_sample(paths: list[Path], size: Sizes, count: int) -> list[np.ndarray]:
+    """Load ``count`` crops of labeled data sets, resized by ``dptr.utils.resize.fit``; labels are ignored.
+
+    Each data set gives equally many, evenly spread over it; small ones give all that they have.
 
     Raises:
         UserError: a data set or a picture cannot be opened, or there are fewer than ``count`` crops.
     """
     from dptr.data.labeled import open_labeled
 
-    crops: list[np.ndarray] = []
-    for path in paths:
-        dataset = open_labeled(path)
-        missing = min(len(dataset), count - len(crops))
-        crops += [fit(dataset.image(index), size) for index in range(missing)]
-    if len(crops) < count:
-        raise UserError(f"--data: {len(crops)} crops, {count} asked for; pass more data sets or a lower --crops")
-    return crops
+    datasets = [open_labeled(path) for path in paths]
+    shares = share_evenly([len(dataset) for dataset in datasets], count)
+    if sum(shares) < count:
+        raise UserError(f"--data: {sum(shares)} crops, {count} asked for; pass more data sets or a lower --crops")
+    return [
+        fit(dataset.image(index * len(dataset) // share), size)
+        for dataset, share in zip(datasets, shares, strict=True)
+        for index in range(share)
+    ]
+
+
+def share_evenly(sizes: Sequence[int], count: int) -> list[int]:
+    """How many of each set make ``count`` in all: equally many, but no more than it has."""
+    shares = [0] * len(sizes)
+    while count and (open_sets := [index for index, size in enumerate(sizes) if shares[index] < size]):
+        for place, index in enumerate(open_sets):
+            taken = min(sizes[index] - shares[index], -(-count // (len(open_sets) - place)))
+            shares[index] += taken
+            count -= taken
+    return shares
 
 
 def render_crops(tokenizer: Tokenizer, size: Sizes, count: int, seed: int = 0) -> list[np.ndarray]:

@@ -1,25 +1,24 @@
-"""Make ONNX files smaller with weights of 16 or 8 bits. A smaller file may read differently.
-
-``halve`` stores weights in float16, ``round_weights`` in int8; both compute in float32. ``quantize`` uses the quantizer
-of onnxruntime, which also computes in 8 bits.
-"""
+"""Let ONNX files compute in 8 bits, with the quantizer of onnxruntime. Such a file may read differently."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from onnxscript import optimizer
 
+from dptr.export.gelu import fuse_gelus
 from dptr.utils.resize import to_pixels
 
-_MIN_HALVED = 256  # elements; for smaller tensors the Cast node takes as many bytes as float16 saves
-_MIN_ROUNDED = 4096  # elements; smaller tensors are a small part of the file
+Ranges = Literal["extremes", "means"]
 
 
 class _Crops(CalibrationDataReader):
@@ -37,26 +36,89 @@ def quantize(graph: onnx.ModelProto, crops: Sequence[np.ndarray] | None) -> onnx
     Args:
         graph: the float32 model.
         crops: uint8 (h, w, 3), whose widths may differ; they calibrate the ranges of activations. This is static
-            quantization. It covers convolutions and matrix products outside the loop of decoding steps. None = dynamic
-            quantization, which measures ranges while it computes. It covers matrix products, in the loop too.
+            quantization (``quantize_activations``), with the ranges whose outputs on these crops are nearest to those
+            in float32. None = dynamic quantization, which measures ranges while it computes. It covers matrix products,
+            in the loop of decoding steps too.
     """
     if crops is not None:
-        graph = _fold_batch_norms(graph)
+        expected = _run(graph, crops)
+        candidates = [quantize_activations(graph, crops, ranges) for ranges in get_args(Ranges)]
+        return min(candidates, key=lambda candidate: _total_variation(expected, _run(candidate, crops)))
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         before.write_bytes(graph.SerializeToString())
-        if crops is None:
-            quantize_dynamic(
-                before, after, ["MatMul", "Gemm"], per_channel=True, weight_type=QuantType.QInt8,
-                extra_options={"EnableSubgraph": True, "MatMulConstBOnly": True},
-            )  # fmt: skip
-        else:
-            quantize_static(
-                before, after, _Crops(crops), QuantFormat.QDQ, ["Conv", "MatMul", "Gemm"], per_channel=True,
-                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                extra_options={"MatMulConstBOnly": True},
-            )  # fmt: skip
+        quantize_dynamic(
+            before, after, ["MatMul", "Gemm"], per_channel=True, weight_type=QuantType.QInt8,
+            extra_options={"EnableSubgraph": True, "MatMulConstBOnly": True},
+        )  # fmt: skip
         return onnx.load(after)
+
+
+def quantize_activations(graph: onnx.ModelProto, crops: Sequence[np.ndarray], ranges: Ranges) -> onnx.ModelProto:
+    """Compute convolutions and matrix products outside of loops in 8 bits (static quantization).
+
+    - Weights have 7 bits. CPUs without instructions for 8-bit products (VNNI) add pairs of them in 16 bits, which
+      weights of 8 bits overflow.
+    - Float32 remain: the convolution of the pixels, depthwise convolutions, and those of pooled features
+      (squeeze-and-excitation). They lose most and save little (docs/evidence/ppocr.md#8-bits).
+    - Each GELU becomes one node, as onnxruntime does not recognize it between quantized convolutions.
+
+    Args:
+        graph: the float32 model.
+        crops: uint8 (h, w, 3); they calibrate the ranges of activations.
+        ranges: from the least to the greatest value of all crops, or from the mean of the crops' least values to that
+            of their greatest. Means have finer steps, and cut off outliers.
+    """
+    graph = _fold_batch_norms(graph)
+    fuse_gelus(graph)
+    add_pre_process_metadata(graph)  # otherwise the quantizer logs advice
+    with tempfile.TemporaryDirectory() as folder:
+        before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
+        before.write_bytes(graph.SerializeToString())
+        quantize_static(
+            before, after, _Crops(crops), QuantFormat.QDQ, ["Conv", "MatMul", "Gemm"], per_channel=True,
+            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, reduce_range=True,
+            nodes_to_exclude=[*_list_float_convolutions(graph.graph)],
+            extra_options={"MatMulConstBOnly": True, "CalibMovingAverage": ranges == "means"},
+        )  # fmt: skip
+        return onnx.load(after)
+
+
+def _run(graph: onnx.ModelProto, crops: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The first output for each crop."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), options)
+    return [session.run(None, {"pixels": to_pixels(crop[None])})[0][0] for crop in crops]
+
+
+def _total_variation(expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> float:
+    """Half the sum of absolute differences, as the mean over positions and crops; words may end at other positions."""
+    pairs = [(one[: len(two)], two[: len(one)]) for one, two in zip(expected, actual, strict=True)]
+    return float(np.mean([np.abs(one - two).sum(-1).mean() / 2 for one, two in pairs]))
+
+
+def _list_float_convolutions(graph: onnx.GraphProto) -> Iterator[str]:
+    """The names of the convolutions that remain in float32: see ``quantize_activations``."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    constants |= {node.output[0]: node.attribute[0].t for node in graph.node if node.op_type == "Constant"}
+    pixels = {each.name for each in graph.input} - constants.keys()
+    pooled: set[str] = set()
+    for node in graph.node:  # in topological order
+        variables = {name for name in node.input if name and name not in constants}
+        if _is_global_pooling(node, constants) or (variables and variables <= pooled):
+            pooled.update(node.output)
+        if node.op_type == "Conv":
+            groups = next((each.i for each in node.attribute if each.name == "group"), 1)
+            if node.input[0] in pixels | pooled or groups > 1:
+                yield node.name
+
+
+def _is_global_pooling(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> bool:
+    """Whether a node averages over height and width."""
+    if node.op_type != "ReduceMean" or node.input[1] not in constants:
+        return node.op_type == "GlobalAveragePool"
+    return {int(axis) % 4 for axis in numpy_helper.to_array(constants[node.input[1]])} == {2, 3}
 
 
 def _fold_batch_norms(graph: onnx.ModelProto) -> onnx.ModelProto:
@@ -73,71 +135,3 @@ def _fold_batch_norms(graph: onnx.ModelProto) -> onnx.ModelProto:
     folded = optimizer.optimize(stripped)
     folded.graph.initializer.extend(defaults)
     return folded
-
-
-def halve(graph: onnx.ModelProto, exact: bool = False) -> onnx.ModelProto:
-    """Store the larger weights in float16, and cast them to float32 before use; onnxruntime casts once, on loading.
-
-    The model still computes in float32, which is faster on a CPU. Small tensors keep float32, and so do tensors with a
-    value beyond the range of float16.
-
-    Args:
-        graph: the float32 model, which is not modified.
-        exact: also keep tensors that float16 would round, so that only the size of the file changes. A model that was
-            saved in float16 has no such tensors.
-    """
-    small = onnx.ModelProto()
-    small.CopyFrom(graph)
-    for subgraph in list_graphs(small.graph):
-        casts = []
-        for tensor in subgraph.initializer:
-            if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < _MIN_HALVED:
-                continue
-            values = numpy_helper.to_array(tensor)
-            with np.errstate(over="ignore"):
-                halved = values.astype(np.float16)
-            if not np.isfinite(halved).all() or (exact and not np.array_equal(halved, values)):
-                continue
-            name = tensor.name
-            tensor.CopyFrom(numpy_helper.from_array(halved, f"{name}.half"))
-            casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
-        for position, cast in enumerate(casts):
-            subgraph.node.insert(position, cast)
-    return small
-
-
-def round_weights(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Store the larger weights in int8 with a scale for each channel; onnxruntime multiplies them once, on loading.
-
-    The model still computes in float32, as fast as before. Convolutions have a scale for each output channel, matrices
-    one for each column.
-    """
-    small = onnx.ModelProto()
-    small.CopyFrom(graph)
-    for subgraph in list_graphs(small.graph):
-        nodes = []
-        for tensor in [*subgraph.initializer]:
-            is_large = np.prod(tensor.dims) >= _MIN_ROUNDED and len(tensor.dims) > 1
-            if tensor.data_type != onnx.TensorProto.FLOAT or not is_large:
-                continue
-            name, values = tensor.name, numpy_helper.to_array(tensor)
-            axes = tuple(range(1, values.ndim)) if values.ndim > 2 else 0
-            scales = np.maximum(np.abs(values).max(axes, keepdims=True), 1e-12) / 127
-            tensor.CopyFrom(numpy_helper.from_array(np.round(values / scales).astype(np.int8), f"{name}.int8"))
-            subgraph.initializer.append(numpy_helper.from_array(scales, f"{name}.scales"))
-            nodes += [
-                onnx.helper.make_node("Cast", [f"{name}.int8"], [f"{name}.float"], to=onnx.TensorProto.FLOAT),
-                onnx.helper.make_node("Mul", [f"{name}.float", f"{name}.scales"], [name]),
-            ]
-        for position, node in enumerate(nodes):
-            subgraph.node.insert(position, node)
-    return small
-
-
-def list_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """A graph and, recursively, the subgraphs in its nodes."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from list_graphs(attribute.g)

@@ -36,7 +36,8 @@ from dptr.dual.clip.families import FAMILIES
 from dptr.dual.clip.vision_tower import tower_settings
 from dptr.export import describe_numbers, export, parity
 from dptr.export.graph import to_onnx
-from dptr.export.quantize import halve, quantize, round_weights
+from dptr.export.quantize import quantize
+from dptr.export.rounding import halve, round_weights
 from dptr.inference.confidence import WordConfidence, apply_temperature
 from dptr.inference.constraint import Constraint, make_constraint
 from dptr.inference.onnx_backend import METADATA, OnnxModel, dump_metadata, seal

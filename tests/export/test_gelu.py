@@ -14,8 +14,8 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 from torch import nn
 
-from dptr.export.gelu import arrange_gelus
-from dptr.export.quantize import list_graphs
+from dptr.export.gelu import arrange_gelus, fuse_gelus
+from dptr.export.rounding import list_graphs
 from dptr.export.trace import OPSET, trace
 
 BRANCHES = ["then", "else"]
@@ -76,8 +76,8 @@ def test_values_stay_and_onnxruntime_has_one_operator_for_each(branches: bool, t
 
 
 def test_what_is_no_gelu_stays() -> None:
-    """erf of another value, a factor of 0.4, and a half that is needed elsewhere."""
-    for change in ("erf of another", "factor", "half used twice"):
+    """erf of another value, other numbers, and a half that is needed elsewhere."""
+    for change in ("erf of another", "factor", "root", "one", "half used twice"):
         nodes = [
             helper.make_node("Div", ["y" if change == "erf of another" else "x", "root"], ["quotient"]),
             helper.make_node("Erf", ["quotient"], ["erf"]),
@@ -85,10 +85,41 @@ def test_what_is_no_gelu_stays() -> None:
             helper.make_node("Mul", ["factor", "sum"], ["half"]),
             helper.make_node("Mul", ["x", "half"], ["out"]),
         ]
-        values = {"root": 2**0.5, "one": 1.0, "factor": 0.4 if change == "factor" else 0.5}
+        values = {"root": 2**0.5, "one": 1.0, "factor": 0.5}
+        values |= {change: 0.4} if change in values else {}
         constants = [helper.make_tensor(name, onnx.TensorProto.FLOAT, [], [each]) for name, each in values.items()]
         infos = {name: helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2]) for name in "xy"}
         outputs = ["out", *(["half"] if change == "half used twice" else [])]
         infos |= {name: helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2]) for name in outputs}
         graph = helper.make_graph(nodes, change, [infos["x"], infos["y"]], [infos[name] for name in outputs], constants)
         assert arrange_gelus(graph) == 0, change
+
+
+def test_a_fused_gelu_is_one_node_and_has_the_same_values() -> None:
+    fused = model(exported())
+    assert arrange_gelus(fused.graph) == 2
+    before, opset = ReferenceEvaluator(fused), fused.opset_import[0].version
+    pixels = {"pixels": np.random.default_rng(0).normal(0, 5, (2, 9)).astype(np.float32)}
+    expected = before.run(None, pixels)[0]
+    assert fuse_gelus(fused) == 2 and fused.opset_import[0].version == 20 > opset
+    onnx.checker.check_model(fused)
+    operators = Counter(node.op_type for node in fused.graph.node)
+    assert operators["Gelu"] == 2 and not operators["Erf"] and not operators["Div"]
+    np.testing.assert_allclose(ReferenceEvaluator(fused).run(None, pixels)[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("change", [None, "root", "one", "factor"])
+def test_only_a_gelu_is_fused(change: str | None) -> None:
+    """The same nodes with another number are another function."""
+    values = {"root": 2**0.5, "one": 1.0, "factor": 0.5} | ({change: 0.4} if change else {})
+    nodes = [
+        helper.make_node("Div", ["x", "root"], ["quotient"]),
+        helper.make_node("Erf", ["quotient"], ["erf"]),
+        helper.make_node("Add", ["erf", "one"], ["sum"]),
+        helper.make_node("Mul", ["x", "sum"], ["product"]),
+        helper.make_node("Mul", ["product", "factor"], ["out"]),
+    ]
+    constants = [helper.make_tensor(name, onnx.TensorProto.FLOAT, [], [each]) for name, each in values.items()]
+    ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2]) for name in ("x", "out")]
+    graph = model(helper.make_graph(nodes, "gelu", ends[:1], ends[1:], constants))
+    assert fuse_gelus(graph) == (change is None)
