@@ -5,14 +5,16 @@
     python scripts/ship.py runs/small/model models/dptr-en-small --data iiit5k/test --data ic15/test
     python scripts/ship.py dptr-en dptr-en --validation crops/val   # the same weights: new confidences, a new ONNX file
     python scripts/ship.py models/dptr-en-small models/dptr-en-small --validation words/val --validation codes/val
+    python scripts/ship.py dptr-latin dptr-latin --int8 crops/train --int8 codes/train --validation crops/val
 
 Files for onnxruntime go to dptr/weights, and files for torch to weights/dptr_weights (the distribution dptr-weights).
 If the second argument is a folder and not a shipped name, no ONNX file is written: users read with torch, or run dptr
 export.
 
 Each --validation is one kind of crops; all kinds have equal weight (dptr.evaluation.calibration). If source and name
-are equal, weights, temperature, and readings do not change; only the word confidence and the thresholds are fitted
-again.
+are equal, weights and temperature do not change; only the word confidence and the thresholds are fitted again.
+--int8 lets the ONNX file compute in 8 bits (dptr export --int8 static), with ranges from these crops; the confidences
+are then fitted to the readings of that file.
 Paths of data sets (--data) are relative to DPTR_DATA. The sets are used only for the report, after all choices.
 """
 
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import subprocess
 import sys
@@ -27,6 +30,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import onnx
 import torch
 
 from dptr import __version__
@@ -37,14 +41,16 @@ from dptr.evaluation.calibration import Calibration, calibrate
 from dptr.evaluation.evaluate import evaluate
 from dptr.evaluation.metrics import confidence_protocol
 from dptr.export import export
+from dptr.inference.onnx_backend import METADATA, OnnxModel, seal
 from dptr.inference.reader import Reader
 from dptr.inference.torch_backend import crop_probabilities_and_paths
 from dptr.models.checkpoint import Loaded, card_of, load_recognizer, open_checkpoint, save_checkpoint
 from dptr.utils.errors import UserError
-from dptr.utils.files import read_json, write_json
+from dptr.utils.files import atomic_file, read_json, write_json
 from dptr.weights import SHIPPED
 
 ROOT = Path(__file__).resolve().parent.parent
+RANGE_CROPS = 40  # of each data set, for the ranges of activations in 8 bits
 MEASURED = "confidence", "thresholds"  # entries of a card that ``Calibration.to_card`` writes
 READING, TRAINING = ROOT / "dptr" / "weights", ROOT / "weights" / "dptr_weights"
 
@@ -56,6 +62,7 @@ def main() -> None:
     parser.add_argument("name", help=f"{', '.join(SHIPPED)}, or a folder")
     parser.add_argument("--data", action="append", default=[], help="a data set below DPTR_DATA, for the report")
     parser.add_argument("--validation", action="append", default=[], help="a folder of crops for calibration")
+    parser.add_argument("--int8", action="append", default=[], type=Path, help="crops for the ranges of 8 bits")
     parser.add_argument("--note", action="append", default=[], help="a line for 'trained_on'")
     options = parser.parse_args()
     if "DPTR_DATA" not in os.environ:
@@ -63,7 +70,7 @@ def main() -> None:
     is_shipped = options.name in SHIPPED
     target = READING / options.name if is_shipped else Path(options.name)
     if str(options.source) == options.name:
-        renew(options.name, target, options.validation)
+        renew(options.name, target, options.validation, options.int8)
         return
     card = card_of(options.source)
     card |= {
@@ -117,14 +124,43 @@ def main() -> None:
         print(parity.describe())
 
 
-def renew(name: str, target: Path, folders: Sequence[str]) -> None:
-    """Calibrate the confidences of the model in ``target`` on ``folders`` again, and export a shipped model."""
+def renew(name: str, target: Path, folders: Sequence[str], int8: Sequence[Path] = ()) -> None:
+    """Calibrate the confidences of the model in ``target`` on ``folders`` again, and export a shipped model.
+
+    Args:
+        int8: crops for the ranges of activations in 8 bits; none = the file computes in float32.
+    """
+    if int8:
+        if name not in SHIPPED or not folders:
+            raise UserError("--int8: goes with a shipped model and --validation")
+        export_in_8_bits(name, target, folders, int8)
+        return
     if folders:
         loaded, path = load_recognizer(name), target / "card.json"
         card = {key: value for key, value in read_json(path, "model card").items() if key not in MEASURED}
         write_json(path, card | calibrate_loaded(loaded, folders, loaded.temperature).to_card())
     if name in SHIPPED:
         print(export(name, target / "model.onnx")[0].describe())
+
+
+def export_in_8_bits(name: str, target: Path, folders: Sequence[str], crops: Sequence[Path]) -> None:
+    """Export a shipped model to compute in 8 bits, and calibrate its confidences on the readings of the file."""
+    file = target / "model.onnx"
+    print(export(name, file, crops, RANGE_CROPS * len(crops), "static")[1])
+    model = OnnxModel(file)
+    labeled = load_crops(folders, model.tokenizer.charset, model.tokenizer.max_length, model.size)
+    protocol = confidence_protocol(model.tokenizer.charset)
+    calibration = calibrate(labeled, model.tokenizer, model.probabilities_and_paths, protocol, model.temperature)
+    path = target / "card.json"
+    card = {key: value for key, value in read_json(path, "model card").items() if key not in MEASURED}
+    write_json(path, card | calibration.to_card())
+    graph = onnx.load(file)
+    entries = {entry.key: entry.value for entry in graph.metadata_props}
+    metadata = json.loads(entries[METADATA])
+    metadata["card"] = read_json(path, "model card")
+    onnx.helper.set_model_props(graph, {METADATA: json.dumps(metadata, ensure_ascii=False)})
+    with atomic_file(file) as aside:
+        aside.write_bytes(seal(graph.SerializeToString()))
 
 
 def calibrate_loaded(loaded: Loaded, folders: Sequence[str], temperature: float | None) -> Calibration:

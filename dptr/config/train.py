@@ -190,4 +190,5 @@ class FinetuneRecipe(Config):
     # Characters that share parts learn together (dptr.training.shared_rows). "unicode": jamo, letters and accents; or a
     # file with a character, a tab, and its parts in every line; empty: each learns alone.
     decomposition: str = ""
+    int8: bool = False  # compute as ``dptr export --int8 static`` will (dptr.training.int8)
     patience: int = Field(0, ge=0)  # validations in a row without a better state, after which training ends; 0 = never

@@ -45,6 +45,7 @@ from dptr.training.forgetting import (
     sweep_interpolations,
 )
 from dptr.training.initialize import initialize
+from dptr.training.int8 import simulate_int8
 from dptr.training.label_order import fit_direction, is_direction_open, set_direction
 from dptr.training.narrow import NarrowCrops
 from dptr.training.optimizer import Parts
@@ -138,6 +139,8 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         torch.manual_seed(recipe.run.seed)
         model = build_recognizer(recipe.model, len(charset))
     origins = initialize(model, resolved)
+    if recipe.int8:
+        origins.append(f"{simulate_int8(model)} layers compute in 8 bits")
     if teacher is not None:
         teacher.model.to(accelerator.device)
         origins.append(f"learns from {recipe.distillation.model} too")
