@@ -394,6 +394,45 @@ def test_one_model_is_told_of_at_length(name: str, capsys) -> None:
     assert "no model 'dptr-fr' ships; there are dptr-latin" in capsys.readouterr().err
 
 
+def test_models_shows_the_card_of_a_model_of_ones_own(model: str, tmp_path: Path, capsys) -> None:
+    folder = Path(shutil.copytree(model, tmp_path / "mine"))
+    assert run(["models", str(folder)]) == 0, "an empty card"
+    assert capsys.readouterr().out.startswith(f"{folder}  (recognizer, ")
+    # as a training writes it: no version, and of a stage 1 decoder no number of crops
+    results = [{"data": "validation part", "protocol": "36", "step": 9, "word_accuracy": 0.5, "n": 40},
+               {"data": "new words", "step": 9, "word_accuracy": 0.25}]  # fmt: skip
+    card = {"name": "other", "kind": "recognizer", "trained_on": ["rendered words"], "results": results}
+    (folder / "card.json").write_text(json.dumps(card))
+    assert run(["models", str(folder)]) == 0
+    _, *rest = lines_of(capsys.readouterr().out)
+    assert rest == [
+        "  trained on: rendered words",
+        "  validation part, protocol 36: word accuracy 50.00 % of 40 crops",
+        "  new words: word accuracy 25.00 %",
+    ]
+    exported = shutil.copy(model_file("dptr-en-tiny", "model.onnx"), tmp_path / "tiny.onnx")
+    assert run(["models", "--json", str(exported)]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)["models"]
+    assert shown["name"] == str(exported) and shown["megabytes"] == exported.stat().st_size / 1e6
+    assert shown["trained_on"] and shown["results"][0]["word_accuracy"] > 0.5
+
+
+def test_models_of_a_path_without_a_card_is_one_line(model: str, tmp_path: Path, capsys) -> None:
+    shutil.copytree(model, tmp_path / "run" / "model")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "empty").mkdir()
+    cards = ["[]", '{"kind": 3}', '{"trained_on": [1]}', '{"results": [{"data": "x", "word_accuracy": "high"}]}']
+    for path, message in (("run", f"such as {tmp_path}/run/model"), ("empty", "without card.json"),
+                          ("none/x", "no such file"), ("run/model/config.json", "another kind"),
+                          *((card, "damaged") for card in cards)):  # fmt: skip
+        if message == "damaged":
+            (tmp_path / "bad" / "card.json").write_text(path)
+            path = "bad"
+        assert run(["models", str(tmp_path / path)]) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1) and message in err
+
+
 TRAINING = {"adapt": AdaptRecipe, "align": AlignRecipe, "pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
 
 
