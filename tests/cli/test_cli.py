@@ -433,6 +433,30 @@ def test_models_of_a_path_without_a_card_is_one_line(model: str, tmp_path: Path,
         assert (out, err.count("\n")) == ("", 1) and message in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--set run.seed=1 --set run.seed=2", "--set run.seed=1 and --set run.seed=2"),
+        ("--set run.seed=1 --set run={steps=3}", "--set run.seed=1 and --set run={steps=3}"),
+        ("--model dptr-en --set init.model=other", "--set init.model=other and --model dptr-en"),
+        ("--data one two --set data.train=['three']", "--set data.train=['three'] and --data one two"),
+    ],
+)
+def test_no_setting_takes_the_place_of_another(arguments: str, message: str, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr("dptr.training.finetune.finetune", lambda *_: pytest.fail("was started"))
+    assert run(["finetune", *arguments.split(), "--out", str(tmp_path / "out")]) == 2
+    assert f"{message}: only one of them can count; pass one\n" in capsys.readouterr().err
+
+
+def test_settings_that_take_no_place_are_all_read(tmp_path: Path, monkeypatch) -> None:
+    recipes: list[FinetuneRecipe] = []
+    monkeypatch.setattr("dptr.training.finetune.finetune", lambda recipe, out, resume: recipes.append(recipe))
+    several = ["run={seed=4}", "run.steps=3", "run.steps=3", "init.model=dptr-en"]
+    words = [word for setting in several for word in ("--set", setting)]
+    assert run(["finetune", *words, "--model", "dptr-en", "--out", str(tmp_path)]) == 0
+    assert (recipes[0].run.seed, recipes[0].run.steps, recipes[0].init.model) == (4, 3, "dptr-en")
+
+
 TRAINING = {"adapt": AdaptRecipe, "align": AlignRecipe, "pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
 
 
@@ -471,7 +495,7 @@ def test_finetune_data_and_model_go_into_the_recipe(tmp_path: Path, monkeypatch)
     recipes: list[FinetuneRecipe] = []
     monkeypatch.setattr("dptr.training.finetune.finetune", lambda recipe, out, resume: recipes.append(recipe))
     odd = 'a "b" \\ ü'
-    options = ["--set", 'data.train=["c"]', "--data", odd, "--data", "d", "--model", "dptr-en", "--out", str(tmp_path)]
+    options = ["--data", odd, "--data", "d", "--model", "dptr-en", "--out", str(tmp_path)]
     assert run(["finetune", *options]) == 0
     assert recipes[0].data.train == (odd, "d") and recipes[0].init.model == "dptr-en"
 

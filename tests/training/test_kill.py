@@ -169,7 +169,7 @@ def test_a_full_disk_leaves_what_was_saved(whole: Whole, warm: Warm, parts: Part
     command = [*parts.arguments(whole.command, out), "--resume"]
     model, state = (largest(whole.out / part) for part in ("model", "state"))
     assert state > 2 * model
-    fresh = [*parts.arguments(whole.command, tmp_path / "fresh"), "--set", f"run.save_every={STEPS}"]
+    fresh = parts.arguments(whole.command, tmp_path / "fresh", f"run.save_every={STEPS}")
     check_full(tmp_path / "fresh", "model", warm.run(*fresh, file_limit=model // 2))
     assert not (tmp_path / "fresh" / "model").exists()
     process = warm.start(*command)
