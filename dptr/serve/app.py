@@ -33,6 +33,7 @@ from dptr.serve.options import ANSWERS, MEDIA_TYPES, OcrFields, ReadFields, desc
 from dptr.serve.pages import FOLDER, page_file
 from dptr.serve.recognizers import Recognizers, Sheet, Upload, Wanted, list_sheets, prepare
 from dptr.serve.trainings import Trained, make_training_router
+from dptr.text.charset import CHARSETS
 from dptr.text.named_patterns import NAMED_PATTERNS
 from dptr.utils.errors import UserError
 from dptr.utils.escapes import dump_json
@@ -84,12 +85,14 @@ def create_app(
     async def read(request: Request) -> Response:
         return await service.answer(request, service.read_crops)
 
-    @app.get("/v1/models", summary="What is served: models, languages, named patterns, limits")
+    @app.get("/v1/models", summary="What is served: models, languages, named charsets and patterns, limits")
     def models() -> Response:
         shown_limits = {
             key: getattr(limits, key) for key in ("megabytes", "pixels", "pictures", "seconds", "words", "pattern")
         }
-        answer = {"models": recognizers.describe(), "patterns": [*NAMED_PATTERNS], "limits": shown_limits}
+        charsets = [*CHARSETS, *recognizers.charsets]
+        named = {"charsets": charsets, "patterns": [*NAMED_PATTERNS]}
+        answer = {"models": recognizers.describe(), **named, "limits": shown_limits}
         return _json({**answer, "languages": recognizers.languages(), "label": labeling is not None})
 
     @app.get("/health", summary="Whether the server is there")

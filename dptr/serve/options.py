@@ -51,7 +51,9 @@ class ReadFields(BaseModel):
         description="A code of /v1/models, such as de: its recognizer reads, instead of 'model'; auto: that of the "
         "script that a crop, or a line, shows.",
     )
-    charset: str = Field("", description="Read only these characters: 10 (digits), 36, 62, 94, or a language.")
+    charset: str = Field(
+        "", description="Read only these characters: a name of /v1/models, such as 10 (digits), or a language."
+    )
     pattern: str = Field("", description="Read only words that match: date, price, iban, plate-de, or an expression.")
     lexicon: list[str] = Field([], description="Read only these words; in a form, one a line.")
     min_confidence: float = Field(0.0, ge=0, le=1, description="Leave the text of less sure readings empty.")

@@ -34,7 +34,7 @@ from dptr.serve.bodies import LONGEST_NAME, Body, Intake
 from dptr.serve.guard import HEADERS, check_address, parse_tokens
 from dptr.serve.limits import Limits, Refusal
 from dptr.serve.options import MEDIA_TYPES, STYLES
-from dptr.serve.recognizers import Recognizers, open_models
+from dptr.serve.recognizers import Recognizers, open_charsets, open_models
 from dptr.utils.errors import UserError
 from dptr.utils.isolation import call_here
 from dptr.weights import model_file
@@ -151,6 +151,33 @@ def test_what_is_expected_is_read(client: TestClient) -> None:
     assert text(pattern="[A-Z]+") == "MARKET"
     assert text(charset="36") == "market"
     assert text(min_confidence="1") == ""
+
+
+def test_a_charset_of_the_operator_is_named_and_no_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("small.txt", "other.txt"):
+        (tmp_path / name).write_text("MARKET")
+    charsets = open_charsets(["small.txt"])
+    (tmp_path / "small.txt").unlink()  # read once, when the server starts
+    with make_client(make_app(charsets=charsets)) as made:
+        assert "small" in made.get("/v1/models").json()["charsets"]
+        read = made.post("/v1/read", files=form(CLEAN), data={"charset": "small"})
+        assert read.json()["readings"][0]["text"] == "MARKET"
+        page = made.post("/v1/ocr", files=form(CLEAN), data={"charset": "small", "min_confidence": "0"})
+        assert page.json()["pages"][0]["text"] == "MARKET"
+        for name in ("other.txt", str(tmp_path / "other.txt"), "other", "small.txt"):
+            refused = made.post("/v1/read", files=form(CLEAN), data={"charset": name})
+            assert refused.status_code == 400 and "unknown; pass one of small, 10" in refused.json()["error"]
+
+
+def test_charset_files_that_cannot_be_named_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("de.txt", "a.txt", "a.chars"):
+        (tmp_path / name).write_text("abc")
+    for files, said in ((["de"], "as it is"), (["de.txt"], "another one is called 'de'"), (["nosuch"], "nor a file"),
+                        (["a.txt", "a.chars"], "another one is called 'a'")):  # fmt: skip
+        with pytest.raises(UserError, match=said):
+            open_charsets(files)
 
 
 @pytest.fixture
