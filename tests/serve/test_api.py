@@ -344,6 +344,42 @@ def test_bodies_that_are_broken(client: TestClient, kind: str, content: bytes, s
     assert answer.status_code == status and answer.json()["error"]
 
 
+def test_a_file_that_is_lost_on_the_way_is_told(client: TestClient) -> None:
+    """Without a file name a part of a form is text; a key of another API would be passed over."""
+    text = b"--x\r\nContent-Disposition: form-data; name=\"files\"; filename*=UTF-8''a.png\r\n\r\na\r\n--x--"
+    answer = client.post("/v1/read", content=text, headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert answer.status_code == 400 and "send the file with its name" in answer.json()["error"]
+    answer = client.post("/v1/read", json={"files": [{"data": "YQ==", "filename": "a.png"}]})
+    assert answer.status_code == 400 and "'filename' is unknown; there are name, data" in answer.json()["error"]
+
+
+def test_pictures_are_not_dropped_by_a_format_without_them(client: TestClient) -> None:
+    fields = {"pictures": "true", "format": "text", "min_confidence": "0"}
+    answer = client.post("/v1/ocr", files=form(CLEAN), data=fields)
+    assert answer.status_code == 400 and "'text' has no place for them" in answer.json()["error"]
+    assert client.post("/v1/ocr", files=form(CLEAN), data={**fields, "pictures": "false"}).status_code == 200
+
+
+def test_the_wrong_address_or_method_says_where_to_look(client: TestClient) -> None:
+    missing, wrong = client.post("/v1/nothing"), client.get("/v1/read")
+    assert (missing.status_code, missing.json()["error"]) == (404, "nothing at /v1/nothing; see /docs")
+    assert (wrong.status_code, wrong.json()["error"]) == (405, "GET /v1/read: send POST; see /docs")
+    assert wrong.headers["Allow"] == "POST"
+
+
+def test_openapi_says_what_is_taken_and_answered(client: TestClient) -> None:
+    """Clients that are made from it send a lexicon as it is read, and know each format that answers."""
+    route = client.get("/openapi.json").json()["paths"]["/v1/ocr"]["post"]
+    kinds = {kind: body["schema"]["properties"] for kind, body in route["requestBody"]["content"].items()}
+    assert {kind: body["lexicon"]["type"] for kind, body in kinds.items()} == {
+        "multipart/form-data": "string", "application/json": "array",
+    }  # fmt: skip
+    for style in STYLES:
+        answer = client.post("/v1/ocr", files=form(CLEAN), data={"format": style})
+        assert answer.headers["Content-Type"].partition(";")[0] in route["responses"]["200"]["content"]
+    assert {"400", "401", "403", "408", "413", "415", "421", "422", "503", "504"} <= set(route["responses"])
+
+
 def test_files_of_hostile_names_come_back_as_they_were(client: TestClient) -> None:
     for name in ("<img src=x onerror=alert(1)>.png", "../../etc/passwd", "\u202egnp.exe", "n" * LONGEST_NAME):
         (reading,) = client.post("/v1/read", files=form(CLEAN, name=name)).json()["readings"]
