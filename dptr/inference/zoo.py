@@ -18,6 +18,7 @@ from dptr.weights.packages import Package, describe_package, find_folder, find_p
 
 RATES = {"word accuracy": "word_accuracy", "1-NED": "one_minus_ned", "slots right": "slot_accuracy"}
 """The rates of a card's results, 0 to 1: how each is shown, and its key."""
+MOST_SHOWN = 1e15  # no count of a card is as large
 
 
 def model_cards(name: str | None = None) -> list[dict[str, Any]]:
@@ -146,7 +147,7 @@ def _is_path(name: str) -> bool:
     path = Path(name)
     if name in SHIPPED or find_folder(name) != path:
         return False
-    return os.path.exists(path) or path.name != name or path.suffix == SUFFIX
+    return os.path.exists(name) or path.name != name or path.suffix == SUFFIX
 
 
 def _own_card(path: str) -> dict[str, Any]:
@@ -177,15 +178,20 @@ def _is_card(card: Any) -> bool:
     if not isinstance(card, dict) or not isinstance(card.get("kind", ""), str):
         return False
     trained_on, results, parameters = card.get("trained_on", []), card.get("results", []), card.get("parameters", 0)
-    if not isinstance(trained_on, list) or not isinstance(results, list) or not isinstance(parameters, int):
+    if not isinstance(trained_on, list) or not isinstance(results, list) or not _is_number(parameters):
         return False
     rates_are_numbers = all(
         isinstance(result, dict)
         and isinstance(result.get("data"), str)
-        and all(isinstance(result.get(rate, 0), int | float) for rate in RATES.values())
+        and all(_is_number(result.get(rate, 0)) for rate in RATES.values())
         for result in results
     )
     return rates_are_numbers and all(isinstance(source, str) for source in trained_on)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number that can be shown; JSON has integers of any length, and reads 1e999 as infinity."""
+    return isinstance(value, int | float) and abs(value) < MOST_SHOWN
 
 
 def _check(name: str) -> str:

@@ -421,7 +421,14 @@ def test_models_of_a_path_without_a_card_is_one_line(model: str, tmp_path: Path,
     shutil.copytree(model, tmp_path / "run" / "model")
     (tmp_path / "bad").mkdir()
     (tmp_path / "empty").mkdir()
-    cards = ["[]", '{"kind": 3}', '{"trained_on": [1]}', '{"results": [{"data": "x", "word_accuracy": "high"}]}']
+    cards = [
+        "[]",
+        '{"kind": 3}',
+        '{"trained_on": [1]}',
+        f'{{"parameters": 1{"0" * 400}}}',
+        '{"results": [{"data": "x", "word_accuracy": "high"}]}',
+    ]
+    assert run(["models", ""]) == 2 and "no model '' ships" in capsys.readouterr().err
     for path, message in (("run", f"such as {tmp_path}/run/model"), ("empty", "without card.json"),
                           ("none/x", "no such file"), ("run/model/config.json", "another kind"),
                           *((card, "damaged") for card in cards)):  # fmt: skip
