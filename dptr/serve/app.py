@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from dptr.serve.guard import Guard, answer_error
+from dptr.serve.guard import OPEN, Guard, answer_error
 from dptr.serve.label_check import make_check_router
 from dptr.serve.label_photos import make_photo_router
 from dptr.serve.labeling import Labeling, answer_problem, make_router
@@ -71,6 +71,8 @@ def create_app(
         app.include_router(make_check_router(labeling, service.answer))
         app.include_router(make_training_router(trained, service.answer))
     _add_errors(app)
+    if tokens:
+        _describe_tokens(app)
     return app
 
 
@@ -155,6 +157,16 @@ def _add_errors(app: FastAPI) -> None:
         elif error.status_code == 405:
             message = f"{request.method} {request.url.path[:100]}: send {headers.get('Allow', 'another')}; see /docs"
         return answer_error(error.status_code, message, headers)
+
+
+def _describe_tokens(app: FastAPI) -> None:
+    """Say in ``/openapi.json`` which routes need a token; all routes must have been added before."""
+    schema = app.openapi()
+    schema.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    schema["security"] = [{"token": []}]
+    for path in OPEN:
+        for route in schema["paths"].get(path, {}).values():
+            route["security"] = []
 
 
 def _json(value: Any) -> Response:

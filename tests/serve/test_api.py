@@ -541,6 +541,19 @@ def test_tokens() -> None:
             )
 
 
+def test_openapi_says_which_routes_need_a_token() -> None:
+    secret = "s" * 32
+    with make_client(make_app(tokens=(secret,))) as guarded:
+        schema = guarded.get("/openapi.json").json()
+        assert schema["components"]["securitySchemes"]["token"] == {"type": "http", "scheme": "bearer"}
+        for path, methods in schema["paths"].items():
+            for method, route in methods.items():
+                needs = bool(route.get("security", schema["security"]))
+                assert (guarded.request(method, path).status_code == 401) == needs, path
+    with make_client(make_app()) as open_to_all:
+        assert "security" not in open_to_all.get("/openapi.json").json()
+
+
 def test_others_are_let_in_with_a_token_only() -> None:
     for host in ("0.0.0.0", "::", "192.168.1.7", "example.org", ""):
         with pytest.raises(UserError, match="others can reach it"):
