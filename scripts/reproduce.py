@@ -237,7 +237,8 @@ class Run:
         stage = "pretrain" if name == "pretrain" else "finetune"
         recipe = RECIPES / f"paper-{stage}.toml"
         load_recipe(PretrainRecipe if stage == "pretrain" else FinetuneRecipe, recipe, settings)  # reports mistakes now
-        sets = [part for setting in settings for part in ("--set", setting)]
+        last = {setting.partition("=")[0]: setting for setting in settings}  # those of the options come last
+        sets = [part for setting in last.values() for part in ("--set", setting)]
         return (stage, "--config", str(recipe), *sets, "--out", str(self.out / name))
 
     def do(self, step: Step) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from dptr.serve.app import create_app
 from dptr.serve.labeling import Labeling
 from dptr.serve.limits import Limits
 from dptr.serve.recognizers import Recognizers
+from dptr.text.charset import Charset
 
 CROPS = Path(__file__).resolve().parent / "golden" / "crops"
 HOME = "http://127.0.0.1:8000"
@@ -41,10 +43,11 @@ def make_app(
     tokens: tuple[str, ...] = (),
     labeling: Labeling | None = None,
     reader: Reader | None = None,
+    charsets: Mapping[str, Charset] = MappingProxyType({}),
     **limits: Any,
 ) -> FastAPI:
     models = {"tiny": tiny()} if reader is None else {reader.name: reader}
-    return create_app(Recognizers(models, detector), Limits(**limits), tokens, labeling)
+    return create_app(Recognizers(models, detector, charsets=charsets), Limits(**limits), tokens, labeling)
 
 
 def make_client(app: FastAPI) -> TestClient:

@@ -84,12 +84,13 @@ class Parts:
         }
         return [*RUN, words, "corpus.heldout=0.3", *own[command]]
 
-    def arguments(self, command: str, out: Path) -> list[str]:
-        """The command line of a command."""
+    def arguments(self, command: str, out: Path, *more: str) -> list[str]:
+        """The command line of a command; ``more`` settings count before its own."""
         if command == "bank":
             photographs = ["--images", str(self.folder / "photographs"), "--model", str(self.folder / "glyph")]
             return ["bank", *photographs, "--out", str(out)]
-        sets = [part for setting in self.settings(command) for part in ("--set", setting)]
+        settings = {setting.partition("=")[0]: setting for setting in (*self.settings(command), *more)}
+        sets = [part for setting in settings.values() for part in ("--set", setting)]
         return [command, "--out", str(out), *sets]
 
     def recipe(self, command: str, *more: str) -> Any:

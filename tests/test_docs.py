@@ -311,12 +311,19 @@ def test_guides_run_from_top_to_bottom(document: Path, folder: Path, tmp_path: P
             continue
         if parameters.get("config") and not (here / parameters["config"]).exists():
             continue
-        settings = [word for setting in SMALL.get(kind, []) for word in ("--set", setting)]
-        done = execute(
-            ["-m", "dptr", *arguments, *settings, *([COUNTS[kind]] if kind in COUNTS else [])], here, timeout=900
-        )
+        counts = [COUNTS[kind]] if kind in COUNTS else []
+        done = execute(["-m", "dptr", *shorten(arguments, SMALL.get(kind, [])), *counts], here, timeout=900)
         allowed = (0, 1) if kind == "data check" else (0,)
         assert done.returncode in allowed, f"{command}\n{done.stderr[-2000:]}"
+
+
+def shorten(arguments: list[str], settings: list[str]) -> list[str]:
+    """A command with ``settings``, and without its own settings of the same keys."""
+    keys = {setting.partition("=")[0] for setting in settings}
+    own = [place for place, word in enumerate(arguments) if word == "--set"]
+    dropped = {place for place in own if arguments[place + 1].partition("=")[0] in keys}
+    kept = [word for place, word in enumerate(arguments) if not {place, place - 1} & dropped]
+    return [*kept, *(word for setting in settings for word in ("--set", setting))]
 
 
 # --- links, paths, names ----------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from dptr.batch.work import OcrWork, ReadWork, SynthWork, Work, describe_rendere
 from dptr.inference.auto import digest_reader
 from dptr.text.charset import CHARSETS, resolve_charset
 from dptr.text.languages import LANGUAGES
-from dptr.text.lexicon import load_words
+from dptr.text.lexicon import FileWords
 from dptr.utils.errors import UserError
 from dptr.utils.places import Place, is_url
 from dptr.weights import AUTO, SHIPPED
@@ -211,7 +211,7 @@ def _make_portable(settings: dict[str, Any]) -> dict[str, Any]:
         portable["model"] = _absolute_path(portable["model"], (*SHIPPED, AUTO))
     portable["charset"] = _absolute_path(portable.get("charset", ""), (*CHARSETS, *LANGUAGES))
     if isinstance(portable.get("lexicon"), str | Path):
-        portable["lexicon"] = tuple(load_words(portable["lexicon"]))
+        portable["lexicon"] = FileWords.load(portable["lexicon"])
     return portable
 
 

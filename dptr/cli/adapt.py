@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from dptr.cli.command import command
-from dptr.cli.options import config_options, model_option, out_option, resume_option
+from dptr.cli.options import config_options, join_settings, model_option, out_option, resume_option
 from dptr.weights import START_MODEL
 
 
@@ -45,11 +45,11 @@ def adapt(
     from dptr.config.train import AdaptRecipe
     from dptr.training.adapt import adapt
 
-    settings = [*overrides]
+    options: dict[str, str] = {}
     if text:
-        settings.append(f"text={json.dumps(text, ensure_ascii=False)}")
+        options[f"--text {' '.join(text)}"] = f"text={json.dumps(text, ensure_ascii=False)}"
     if method:
-        settings.append(f"method={method}")
+        options[f"--method {method}"] = f"method={method}"
     if model:
-        settings.append(f"init.model={json.dumps(model, ensure_ascii=False)}")
-    print(adapt(load_recipe(AdaptRecipe, config, settings), out, resume))
+        options[f"--model {model}"] = f"init.model={json.dumps(model, ensure_ascii=False)}"
+    print(adapt(load_recipe(AdaptRecipe, config, join_settings(overrides, options)), out, resume))

@@ -1,4 +1,4 @@
-"""``dptr models``: list the shipped models and the recognizers for other scripts."""
+"""``dptr models``: list the shipped models and the recognizers for other scripts, or describe a model."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ MOST_SHOWN = 8  # languages of one recognizer that are listed
 
 
 @command("models")
-@click.argument("name", required=False, metavar="[NAME]")
+@click.argument("name", required=False, metavar="[NAME|DIR|ONNX]")
 @report_options("text", "json")
 def models(name: str | None, style: str, out: str) -> None:
     """List the shipped models and the recognizers for other scripts, or describe one.
 
     The list shows sizes and measured accuracy, and which recognizers can be installed. With NAME, describes what that
-    model was trained on, what it reads, and where it fails.
+    model was trained on, what it reads, and where it fails. DIR is a folder that a training wrote, and ONNX a file of
+    dptr export; of these, shows what they were trained on, and the results of their training.
     """
     from dptr.inference.zoo import missing_recognizers, model_cards, model_readme, recognizer_cards
 
@@ -79,11 +80,16 @@ def _shorten(languages: Sequence[str]) -> str:
 
 
 def _describe(card: dict[str, Any]) -> Iterator[str]:
-    parameters = f", {card['parameters'] / 1e6:.1f} M parameters" if card.get("parameters") else ""
-    yield f"{card['name']}  ({card['kind']}, {card['megabytes']:.1f} MB{parameters}, version {card['version']})"
-    yield f"  trained on: {'; '.join(card['trained_on'])}"
-    for result in card["results"]:
-        names = (("word accuracy", "word_accuracy"), ("1-NED", "one_minus_ned"), ("slots right", "slot_accuracy"))
-        rates = ", ".join(f"{rate} {100 * result[key]:.2f} %" for rate, key in names if key in result)
+    from dptr.inference.zoo import RATES
+
+    facts = [card.get("kind", "recognizer"), f"{card['megabytes']:.1f} MB"]
+    facts += [f"{card['parameters'] / 1e6:.1f} M parameters"] if card.get("parameters") else []
+    facts += [f"version {card['version']}"] if "version" in card else []
+    yield f"{card['name']}  ({', '.join(facts)})"
+    if trained_on := card.get("trained_on"):
+        yield f"  trained on: {'; '.join(trained_on)}"
+    for result in card.get("results", ()):
+        rates = ", ".join(f"{rate} {100 * result[key]:.2f} %" for rate, key in RATES.items() if key in result)
         protocol = f", protocol {result['protocol']}" if "protocol" in result else ""
-        yield f"  {result['data']}{protocol}: {rates} of {result['n']} crops"
+        count = f" of {result['n']} crops" if "n" in result else ""
+        yield f"  {result['data']}{protocol}: {rates}{count}"

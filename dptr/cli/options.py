@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -131,10 +131,32 @@ def config_options() -> Decorator[Any]:
             "-c", "--config", metavar="FILE", type=click.Path(path_type=Path), help="A TOML recipe. Default: none."
         ),
         click.option(
-            "--set", "overrides", metavar="KEY=VALUE", multiple=True,
+            "--set", "overrides", metavar="KEY=VALUE", multiple=True, callback=_check_settings,
             help="Set a key of the recipe, such as run.steps=500; repeatable.",
         ),
     )  # fmt: skip
+
+
+def _check_settings(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    join_settings(value)
+    return value
+
+
+def join_settings(overrides: Sequence[str], options: Mapping[str, str] | None = None) -> list[str]:
+    """The values of ``--set``, and the settings that other options stand for.
+
+    Args:
+        overrides: each ``KEY=VALUE``.
+        options: more of these, by what was written instead, such as ``--model dptr-en``.
+
+    Raises:
+        UserError: see ``dptr.config.load.check_overrides``.
+    """
+    from dptr.config.load import check_overrides
+
+    settings = {f"--set {override}": override for override in overrides} | dict(options or {})
+    check_overrides(settings)
+    return [*settings.values()]
 
 
 def out_option(help: str, metavar: str = "DIR") -> Decorator[Any]:

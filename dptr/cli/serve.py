@@ -25,6 +25,10 @@ from dptr.weights import DEFAULT_MODEL
     help=f"A model to serve; repeatable; requests use the first unless they name another. Default: {DEFAULT_MODEL}.",
 )  # fmt: skip
 @language_option("Serve")
+@click.option(
+    "--charset", "charsets", metavar="FILE", multiple=True, type=click.Path(),
+    help="A charset that requests may name, besides those of DPTR: serials.txt is serials; repeatable.",
+)  # fmt: skip
 @server_options()
 @detector_option()
 @click.option("--max-megapixels", metavar="N", type=float, default=50, help="Largest picture or page. Default: 50.")
@@ -39,9 +43,9 @@ from dptr.weights import DEFAULT_MODEL
 @click.option("--log", is_flag=True, help="Log a line for each request: its sender, path, and status.")
 @device_options()
 def serve(
-    models: tuple[str, ...], language: str | None, host: str, port: int, detector: str, max_megabytes: float,
-    max_megapixels: float, max_pictures: int, queue: int, timeout: float, isolate: bool, log: bool, device: str,
-    batch_size: int,
+    models: tuple[str, ...], language: str | None, charsets: tuple[str, ...], host: str, port: int, detector: str,
+    max_megabytes: float, max_megapixels: float, max_pictures: int, queue: int, timeout: float, isolate: bool,
+    log: bool, device: str, batch_size: int,
 ) -> None:  # fmt: skip
     """Serve recognizers over HTTP, with a web page.
 
@@ -56,7 +60,7 @@ def serve(
     from dptr.serve.app import create_app
     from dptr.serve.guard import TOKENS, check_address, parse_tokens
     from dptr.serve.limits import Limits
-    from dptr.serve.recognizers import Recognizers, open_models
+    from dptr.serve.recognizers import Recognizers, open_charsets, open_models
     from dptr.serve.server import address_of, bind
     from dptr.serve.server import serve as run
     from dptr.utils.arenas import limit_arenas
@@ -68,10 +72,11 @@ def serve(
     served = models or (DEFAULT_MODEL,)
     if language is not None:
         served = (choose_recognizer(models[0] if models else None, language),)
+    own_charsets = open_charsets(charsets)
     limits = Limits(megabytes=max_megabytes, pixels=max_megapixels, pictures=max_pictures, queue=queue, seconds=timeout)
     call = Isolation(workers=min(4, os.cpu_count() or 1)).call if isolate else call_here
     readers = open_models(served, ReaderOptions(device, batch_size))
-    recognizers = Recognizers(readers, open_detector(detector, device), call, device)
+    recognizers = Recognizers(readers, open_detector(detector, device), call, device, own_charsets)
     bound = bind(host, port)
     say(f"dptr: serving {', '.join(recognizers.models)} on {address_of(bound)} (Ctrl-C stops)")
     run(create_app(recognizers, limits, tokens), bound, timeout, log)

@@ -11,7 +11,15 @@ from pathlib import Path
 import click
 
 from dptr.cli.command import command
-from dptr.cli.options import config_options, data_option, join_data, model_option, out_option, resume_option
+from dptr.cli.options import (
+    config_options,
+    data_option,
+    join_data,
+    join_settings,
+    model_option,
+    out_option,
+    resume_option,
+)
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say
 from dptr.weights import DEFAULT_MODEL
@@ -39,11 +47,13 @@ def finetune(
     from dptr.training.finetune import finetune
     from dptr.training.finetune_defaults import continues_model, finetune_defaults
 
-    settings = [*overrides]
+    options: dict[str, str] = {}
     if data or more:
-        settings.append(f"data.train={json.dumps([str(path) for path in join_data(data, more)], ensure_ascii=False)}")
+        folders = [str(path) for path in join_data(data, more)]
+        options[f"--data {' '.join(folders)}"] = f"data.train={json.dumps(folders, ensure_ascii=False)}"
     if model:
-        settings.append(f"init.model={json.dumps(model, ensure_ascii=False)}")
+        options[f"--model {model}"] = f"init.model={json.dumps(model, ensure_ascii=False)}"
+    settings = join_settings(overrides, options)
     recipe = load_recipe(FinetuneRecipe, config, settings)
     if config is None and continues_model(recipe):
         recipe, notes = finetune_defaults(settings if recipe.init.model else [*settings, f"init.model={DEFAULT_MODEL}"])

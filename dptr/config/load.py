@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -76,6 +76,28 @@ def load_recipe(schema: type[R], path: str | Path | None = None, overrides: Sequ
         return schema.model_validate(values)
     except ValidationError as error:
         raise UserError(_explain(schema, error, str(path or "--set"))) from error
+
+
+def check_overrides(overrides: Mapping[str, str]) -> None:
+    """Check that no override takes the place of another one.
+
+    Args:
+        overrides: as for ``load_recipe``, in their order, by how the user wrote each, such as ``--set run.seed=1``.
+
+    Raises:
+        UserError: two of them set a key to different values, or one replaces the section of another; or one is
+            malformed.
+    """
+    values: dict[str, Any] = {}
+    written: dict[str, str] = {}  # by dotted key
+    for shown, override in overrides.items():
+        before = flat(values)  # holds lists as they are, so its values do not change
+        _apply(values, override)
+        after = flat(values)
+        for key, value in before.items():
+            if key not in after or after[key] != value:
+                raise UserError(f"{written[key]} and {shown}: only one of them can count; pass one")
+        written |= {key: shown for key in after if key not in before}
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -35,9 +35,10 @@ from dptr.inference.routing import (
 )
 from dptr.inference.scripts import FILE, ScriptFinder
 from dptr.inference.zoo import describe_missing_script, find_script_recognizers
+from dptr.text.charset import Charset
 from dptr.utils.errors import UserError
 from dptr.utils.files import digest
-from dptr.utils.resize import turn_tall
+from dptr.utils.resize import shrink_huge, turn_tall
 from dptr.weights import AUTO, DEFAULT_MODEL
 
 NO_ROUTE = Route(())
@@ -102,7 +103,7 @@ class AutoReader(Reader):
             f"precision {precision:g}: each recognizer has thresholds of its own; pass a confidence, or name a language"
         )
 
-    def expect(self, charset: str = "", pattern: str = "", lexicon: Lexicon = None) -> Self:
+    def expect(self, charset: str | Charset = "", pattern: str = "", lexicon: Lexicon = None) -> Self:
         """Raise ``UserError`` if anything is expected, since that belongs to one recognizer."""
         check_expected(ReaderOptions(charset=charset, pattern=pattern, lexicon=lexicon))
         return self
@@ -116,7 +117,8 @@ class AutoReader(Reader):
 
     def prepare_image(self, image: Image.Image) -> Routed:
         """See ``Reader.prepare_image``. The script is detected too."""
-        turns = [image, *(turn_tall(image) if self.turn else ())]
+        moderate = shrink_huge(image)
+        turns = [moderate, *(turn_tall(moderate) if self.turn else ())]
         way = self._route(weigh(self.look_at([turns]), self.recognizers)[0])
         prepared = tuple(self.reader_of(each.recognizer).prepare_image(image) for each in way.candidates)
         first = prepared[0]

@@ -20,7 +20,7 @@ from dptr.inference.trellis import FoundWord, Layer, find_words, unroll
 from dptr.text.automaton import Automaton, steps_to_end
 from dptr.text.charset import Charset, show
 from dptr.text.direction import has_leftward
-from dptr.text.lexicon import compile_words, load_words, spell_words
+from dptr.text.lexicon import FileWords, compile_words, load_words, spell_words
 from dptr.text.named_patterns import find_expression
 from dptr.text.regular import compile_expression
 from dptr.utils.errors import UserError
@@ -165,7 +165,8 @@ def _list_words(
     pattern_text: str,
     write: Callable[[str], str] | None,
 ) -> Automaton:
-    source = f"lexicon {lexicon}" if isinstance(lexicon, str | Path) else "lexicon"
+    path = lexicon.path if isinstance(lexicon, FileWords) else lexicon
+    source = f"lexicon {path}" if isinstance(path, str | Path) else "lexicon"
     listed = load_words(lexicon) if isinstance(lexicon, str | Path) else lexicon
     words = spell_words(listed, charset, max_length, source)
     if pattern is not None:

@@ -131,7 +131,7 @@ class Decoding:
 
 
 def make_decoding(
-    backend: Backend, name: str, charset: str = "", pattern: str = "", lexicon: Lexicon = None
+    backend: Backend, name: str, charset: str | Charset = "", pattern: str = "", lexicon: Lexicon = None
 ) -> Decoding:
     """The decoding of a model.
 
@@ -144,7 +144,7 @@ def make_decoding(
             ``WordConfidence.from_card``.
     """
     known = backend.tokenizer.charset
-    allowed = resolve_charset(charset) if charset else None
+    allowed = (resolve_charset(charset) if isinstance(charset, str) else charset) if charset else None
     if allowed is not None and backend.tokenizer.visual:  # brackets are written as they look
         both = dict.fromkeys(each for one in allowed.characters for each in (one, MIRRORED.get(one, one)))
         allowed = Charset(allowed.name, tuple(both))

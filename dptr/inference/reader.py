@@ -24,6 +24,7 @@ from dptr.inference.constraint import Lexicon
 from dptr.inference.decoding import make_decoding
 from dptr.inference.prediction import Prediction, note_frames, note_picture
 from dptr.inference.views import CHANGES, UPSIDE_DOWN, make_views, read_by_size, read_views
+from dptr.text.charset import Charset
 from dptr.utils.errors import UserError
 from dptr.utils.images import FRAMES, Picture, open_image
 from dptr.utils.isolation import Isolation
@@ -43,7 +44,7 @@ class ReaderOptions:
     batch_size: int = 64
     turn: bool = True
     tta: int = 1
-    charset: str = ""
+    charset: str | Charset = ""
     pattern: str = ""
     lexicon: Lexicon = None
     isolate: bool = False
@@ -53,7 +54,7 @@ class ReaderOptions:
             raise UserError(f"batch_size {self.batch_size}: below 1; pass 1 or more pictures to read at once")
         if not 1 <= self.tta <= len(CHANGES):
             raise UserError(f"tta {self.tta}: outside 1 to {len(CHANGES)}; pass in how many ways to read a picture")
-        if not (self.lexicon is None or isinstance(self.lexicon, str | Path)):
+        if not (self.lexicon is None or isinstance(self.lexicon, str | Path | tuple)):
             object.__setattr__(self, "lexicon", tuple(self.lexicon))
 
 
@@ -97,8 +98,8 @@ class Reader:
         tta: test-time augmentation: the number of views to read of each picture, 1 to 6
             (``dptr.inference.views.CHANGES``); the most confident reading is kept. Reading takes up to as many times as
             long.
-        charset: read only characters of this set: a named one (``10`` means the digits), a language, or a file
-            (``dptr.text.charset.resolve_charset``); empty = all that the model knows.
+        charset: read only characters of this set: a named one (``10`` means the digits), a language, a file
+            (``dptr.text.charset.resolve_charset``), or the set itself; empty = all that the model knows.
         pattern: read only words that match it: a name (``dptr.text.named_patterns.NAMED_PATTERNS``) or a regular
             expression for whole words (``dptr.text.regular``); empty = any.
         lexicon: read only these words: a file with one word per line, or the words; None = any.
@@ -126,7 +127,7 @@ class Reader:
         batch_size: int = 64,
         turn: bool = True,
         tta: int = 1,
-        charset: str = "",
+        charset: str | Charset = "",
         pattern: str = "",
         lexicon: Lexicon = None,
         isolate: bool = False,
@@ -157,7 +158,7 @@ class Reader:
         batch_size: int = 64,
         turn: bool = True,
         tta: int = 1,
-        charset: str = "",
+        charset: str | Charset = "",
         pattern: str = "",
         lexicon: Lexicon = None,
         isolate: bool = False,
@@ -171,7 +172,8 @@ class Reader:
         settings += [] if options.turn else ["turn=False"]
         settings += [f"tta={options.tta}"] if options.tta > 1 else []
         settings += ["isolate=True"] if options.isolate else []
-        settings += [f"charset={options.charset!r}"] if options.charset else []
+        named = options.charset if isinstance(options.charset, str) else options.charset.name
+        settings += [f"charset={named!r}"] if named else []
         settings += [f"pattern={options.pattern!r}"] if options.pattern else []
         if isinstance(options.lexicon, tuple):
             settings.append(f"lexicon=({len(options.lexicon)} words)")
@@ -292,7 +294,7 @@ class Reader:
         readings = self.predict_views([picture.views for picture in pictures])
         return [self._note(*each) for each in zip(readings, pictures, strict=True)]
 
-    def expect(self, charset: str = "", pattern: str = "", lexicon: Lexicon = None) -> Self:
+    def expect(self, charset: str | Charset = "", pattern: str = "", lexicon: Lexicon = None) -> Self:
         """Another reader with the same open model that reads only the expected words; the arguments are as for the
         class.
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFilter, ImageOps
 
-from dptr.utils.resize import fit, turn_tall
+from dptr.utils.resize import fit, shrink_huge, turn_tall
 from dptr.utils.sizes import Sizes, group_by_size
 
 Change = Callable[[Image.Image], Image.Image]
@@ -62,6 +62,8 @@ def make_views(
         turn: whether to also read a tall picture (``dptr.utils.resize.turn_tall``) turned.
         size: of the crops that the model reads.
 
+    A huge picture is averaged down first (``dptr.utils.resize.shrink_huge``).
+
     Returns:
         ``tta`` crops of each orientation, in the order of this module.
     """
@@ -69,8 +71,9 @@ def make_views(
     def crops(upright: Image.Image) -> list[np.ndarray]:
         return [fit(view, size) for view in change_image(upright, tta, size.height, size.width)]
 
+    moderate = shrink_huge(image)
     # ``map`` frees each turned picture before the next one is made, since a picture may be large.
-    return list(chain.from_iterable(map(crops, chain([image], turn_tall(image) if turn else ()))))
+    return list(chain.from_iterable(map(crops, chain([moderate], turn_tall(moderate) if turn else ()))))
 
 
 def view_orientation(view: int, tta: int = 1) -> int:

@@ -92,54 +92,21 @@ def propose(
     """
     if not threshold >= 0:
         raise UserError(f"threshold {threshold:g}: below 0; pass a confidence, 0 to 1")
-    proposed = Proposed()
-    started = 0
-    reported: set[str] = set()
-
-    def unfinished() -> Iterator[str]:
-        nonlocal started
-        for path in map(os.path.abspath, sources):
-            if stopped():
-                return
-            started += 1
-            if store.is_finished(path):
-                proposed.known += 1
-                done(started)
-            else:
-                yield path
-
-    def take(result: _PictureWords, path: str, number: int, error: str = "") -> None:
-        for note in result.missing:
-            if note not in reported:
-                reported.add(note)
-                tell(note)
-        if not store.add(path, number, result.size, result.words, error=error):
-            return
-        proposed.photos += not error
-        proposed.words += len(result.words)
-        proposed.sure += sum(word.state == "sure" for word in result.words)
-        proposed.slivers += result.slivers
-
-    def finish(path: str, whole: bool) -> None:
-        if path and whole:
-            store.finish(path)
-        done(started)
-
+    adding = _Adding(store, done, tell)
     before, whole = "", True
     read = _read_crops if crops else _read_photographs
-    for path, number, outcome in read(unfinished(), ocr, options, threshold):
+    for path, number, outcome in read(adding.unfinished(sources, stopped), ocr, options, threshold):
         if path != before:
-            finish(before, whole)
+            adding.finish(before, whole)
             before, whole = path, True
         if isinstance(outcome, UserError):
             complain(outcome)
-            proposed.failed += 1
+            adding.fail(path, number, outcome)
             whole = False
-            take(_PictureWords([], (0, 0)), path, max(number, 1), " ".join(str(outcome).split()))
         else:
-            take(outcome, path, number)
-    finish(before, whole)
-    return proposed
+            adding.add(path, number, outcome)
+    adding.finish(before, whole)
+    return adding.proposed
 
 
 @dataclass(frozen=True)
@@ -156,6 +123,52 @@ class _PictureWords:
     size: tuple[int, int]
     slivers: int = 0
     missing: tuple[str, ...] = ()
+
+
+class _Adding:
+    """Adds the words of pictures to a label set, and counts them; the arguments are those of ``propose``."""
+
+    def __init__(self, store: Store, done: Done, tell: Tell) -> None:
+        self.proposed = Proposed()
+        self._store, self._done, self._tell = store, done, tell
+        self._started = 0
+        self._told: set[str] = set()
+
+    def unfinished(self, sources: Iterable[str], stopped: Callable[[], bool]) -> Iterator[str]:
+        """The absolute paths of the files that are not complete in the set."""
+        for path in map(os.path.abspath, sources):
+            if stopped():
+                return
+            self._started += 1
+            if self._store.is_finished(path):
+                self.proposed.known += 1
+                self._done(self._started)
+            else:
+                yield path
+
+    def add(self, path: str, number: int, found: _PictureWords, error: str = "") -> None:
+        """Add a picture, which is page or frame ``number`` of a file, and its words."""
+        for note in found.missing:
+            if note not in self._told:
+                self._told.add(note)
+                self._tell(note)
+        if not self._store.add(path, number, found.size, found.words, error=error):
+            return
+        self.proposed.photos += not error
+        self.proposed.words += len(found.words)
+        self.proposed.sure += sum(word.state == "sure" for word in found.words)
+        self.proposed.slivers += found.slivers
+
+    def fail(self, path: str, number: int, error: UserError) -> None:
+        """Add a picture that could not be opened; ``number`` is 0 if its file could not."""
+        self.proposed.failed += 1
+        self.add(path, max(number, 1), _PictureWords([], (0, 0)), " ".join(str(error).split()))
+
+    def finish(self, path: str, whole: bool) -> None:
+        """Mark a file as complete if all its pictures were opened; an empty path is none."""
+        if path and whole:
+            self._store.finish(path)
+        self._done(self._started)
 
 
 _Outcomes = Iterator[tuple[str, int, _PictureWords | UserError]]

@@ -10,7 +10,7 @@ from dptr.inference.reader import Reader
 from dptr.inference.routing import Candidate, Route, Verdict, choose_candidate
 from dptr.photo.split import LONGEST
 from dptr.photo.views import CutLine, LineViews, view_line
-from dptr.text.charset import SPACED, resolve_charset
+from dptr.text.charset import add_space, resolve_charset
 
 LINE_SQUEEZED = 1.25  # lines up to this many times as long as the recognizer's longest crop are also read as a whole
 ALONE = Route((Candidate("", "", 1.0),))
@@ -110,7 +110,7 @@ def _with_space(reader: Reader) -> Reader:
 
     Without the space, a reading of a whole line would claim that the line has no spaces.
     """
-    lacks = bool(reader.charset) and " " not in resolve_charset(reader.charset)
-    if not lacks or " " not in reader.tokenizer.charset:
+    if not reader.charset or not reader.tokenizer.charset.spaced:
         return reader
-    return reader.expect(reader.charset + SPACED)
+    charset = resolve_charset(reader.charset) if isinstance(reader.charset, str) else reader.charset
+    return reader if charset.spaced else reader.expect(add_space(charset))

@@ -134,8 +134,8 @@ async def _read_form(request: Request, stream: AsyncGenerator[bytes, None]) -> B
     """Parse a form. A field ``lexicon`` has one word a line.
 
     Raises:
-        Refusal: 400, the form is malformed, has a file in another field than ``FILES``, has a field twice, or has a
-            file name that is too long.
+        Refusal: 400, the form is malformed, has a file in another field than ``FILES`` or text in that one, has a
+            field twice, or has a file name that is too long.
     """
     parser = _InMemory(request.headers, stream, max_fields=_FIELDS, max_part_size=1 << 20)
     try:
@@ -153,6 +153,8 @@ async def _read_form(request: Request, stream: AsyncGenerator[bytes, None]) -> B
                 raise Refusal(400, f"a file in the field '{key[:50]}'; send files in '{FILES}'")
             uploads.append(Upload(_make_name(value.filename, len(uploads)), await value.read()))
             await value.close()
+        elif key == FILES:
+            raise Refusal(400, f"'{FILES}' as text; send the file with its name, as 'curl -F {FILES}=@photo.jpg' does")
         elif key in fields:
             raise Refusal(400, f"the field '{key[:50]}' twice; send it once")
         else:
@@ -184,9 +186,11 @@ def _decode_file(value: Any, index: int) -> Upload:
     """Decode a file: base64 or a data URL, alone or as ``{"name": ..., "data": ...}``.
 
     Raises:
-        Refusal: 400, the value is not base64, or the file name is too long.
+        Refusal: 400, the value is not base64, has another key, or the file name is too long.
     """
     name, data = (value.get("name"), value.get("data")) if isinstance(value, dict) else (None, value)
+    if isinstance(value, dict) and (others := [key for key in value if key not in ("name", "data")]):
+        raise Refusal(400, f"'{FILES}', number {index + 1}: '{others[0][:50]}' is unknown; there are name, data")
     if not isinstance(data, str) or not isinstance(name, str | None):
         raise Refusal(400, f"'{FILES}', number {index + 1}: no base64; see /docs")
     if data.startswith("data:"):

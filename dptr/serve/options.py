@@ -30,14 +30,22 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "What was read; 'errors' lists what could not be."},
     400: {"description": "A field or the body is broken."},
     401: {"description": "No valid token."},
+    403: {"description": "Sent by the page of another site."},
     408: {"description": "The body came too slowly."},
     413: {"description": "Too many bytes, pixels, or pictures."},
-    415: {"description": "Neither a picture nor a PDF."},
-    422: {"description": "A damaged picture."},
+    415: {"description": "Neither a picture nor a PDF; or a body that is neither a form nor JSON."},
+    421: {"description": "Sent to the name of another host."},
+    422: {"description": "A damaged or empty file; or it lacks a page that was asked for."},
     503: {"description": "The queue is full; Retry-After says when to try again."},
     504: {"description": "Not read in time."},
 }
 """The possible responses to a request, in the form of OpenAPI."""
+
+OCR_ANSWERS = {
+    **ANSWERS,
+    200: {**ANSWERS[200], "content": {media.partition(";")[0]: {} for media in MEDIA_TYPES.values()}},
+}
+"""``ANSWERS`` of ``/v1/ocr``, which has several formats."""
 
 
 class ReadFields(BaseModel):
@@ -51,9 +59,11 @@ class ReadFields(BaseModel):
         description="A code of /v1/models, such as de: its recognizer reads, instead of 'model'; auto: that of the "
         "script that a crop, or a line, shows.",
     )
-    charset: str = Field("", description="Read only these characters: 10 (digits), 36, 62, 94, or a language.")
+    charset: str = Field(
+        "", description="Read only these characters: a name of /v1/models, such as 10 (digits), or a language."
+    )
     pattern: str = Field("", description="Read only words that match: date, price, iban, plate-de, or an expression.")
-    lexicon: list[str] = Field([], description="Read only these words; in a form, one a line.")
+    lexicon: list[str] = Field([], description="Read only these words.")
     min_confidence: float = Field(0.0, ge=0, le=1, description="Leave the text of less sure readings empty.")
 
     def wanted(self, default: str, limits: Limits) -> Wanted:
@@ -92,8 +102,11 @@ class OcrFields(ReadFields):
         """The recognizer that the fields select; see ``ReadFields.wanted``.
 
         Raises:
-            Refusal: as in ``ReadFields.wanted``; and 400 if ``pages`` is malformed.
+            Refusal: as in ``ReadFields.wanted``; and 400 if ``pages`` is malformed, or ``pictures`` are asked for in a
+                format without them.
         """
+        if self.pictures and self.format != "json":
+            raise Refusal(400, f"pictures: the format '{self.format}' has no place for them; ask for json")
         try:
             parse_pages(self.pages)
         except UserError as error:
@@ -138,14 +151,14 @@ def describe_body(kind: type[ReadFields]) -> dict[str, Any]:
             ]
         },
     }
+    lines = {**properties, "lexicon": {"type": "string", "description": "Read only these words, one a line."}}
+    bodies = {"multipart/form-data": {"files": binary, **lines}, "application/json": {"files": encoded, **properties}}
     return {
         "requestBody": {
             "required": True,
             "content": {
-                media: {
-                    "schema": {"type": "object", "required": ["files"], "properties": {"files": files, **properties}}
-                }
-                for media, files in (("multipart/form-data", binary), ("application/json", encoded))
+                media: {"schema": {"type": "object", "required": ["files"], "properties": content}}
+                for media, content in bodies.items()
             },
         }
     }

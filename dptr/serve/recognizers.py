@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from PIL import Image
@@ -19,7 +20,7 @@ from dptr.photo.detect import Detector
 from dptr.photo.isolated import list_numbers, open_number
 from dptr.photo.ocr import OCR
 from dptr.photo.page import Page
-from dptr.text.charset import CHARSETS
+from dptr.text.charset import CHARSETS, Charset, resolve_charset
 from dptr.text.languages import LANGUAGES
 from dptr.utils.errors import UserError
 from dptr.utils.isolation import Call, call_here, decode, odd_answer, whole_numbers
@@ -34,7 +35,8 @@ class Wanted:
 
     Attributes:
         model: the name of the model.
-        charset: the only characters to read: a key of ``CHARSETS`` or ``LANGUAGES``; empty = all of the model.
+        charset: the only characters to read: a key of ``CHARSETS`` or ``LANGUAGES``, or the name of a charset that the
+            server was started with; empty = all of the model.
         pattern: the pattern that words must match; empty = any.
         lexicon: the only words to read; None = any.
         installed: whether ``model`` names an installed recognizer, chosen for a language. Otherwise it names a served
@@ -132,13 +134,20 @@ class Recognizers:
         detector: finds text in photographs.
         call: calls the decoder of files: here, or in another process (``dptr.utils.isolation``).
         device: the device for installed recognizers, each of which is opened when its language is first requested.
+        charsets: charsets that requests may name beside ``CHARSETS`` and ``LANGUAGES`` (``open_charsets``).
     """
 
     def __init__(
-        self, models: dict[str, Reader], detector: Detector, call: Call = call_here, device: str = "cpu"
+        self,
+        models: dict[str, Reader],
+        detector: Detector,
+        call: Call = call_here,
+        device: str = "cpu",
+        charsets: Mapping[str, Charset] = MappingProxyType({}),
     ) -> None:
         self.models = models
         self.call = call
+        self.charsets = charsets
         self._device = device
         self._installed: dict[str, Reader] = {}
         self.default = next(iter(models))
@@ -173,13 +182,15 @@ class Recognizers:
             return self._unrestricted[wanted]
         if not wanted.installed and wanted.model not in self.models:
             raise UserError(f"model '{wanted.model}': not served; there are {', '.join(self.models)}")
-        if wanted.charset and wanted.charset not in CHARSETS and wanted.charset not in LANGUAGES:
-            raise UserError(f"charset '{wanted.charset}': unknown; pass one of {', '.join([*CHARSETS, *LANGUAGES])}")
+        charset = self.charsets.get(wanted.charset, wanted.charset)
+        if isinstance(charset, str) and charset not in ("", *CHARSETS, *LANGUAGES):
+            known = ", ".join([*self.charsets, *CHARSETS, *LANGUAGES])
+            raise UserError(f"charset '{charset}': unknown; pass one of {known}")
         with self._lock:
             pair = self._restricted.get(wanted)
             if pair is None:
                 model = self._find(wanted)
-                pair = self._pair(model.expect(wanted.charset, wanted.pattern, wanted.lexicon))
+                pair = self._pair(model.expect(charset, wanted.pattern, wanted.lexicon))
                 self._restricted[wanted] = pair
                 while len(self._restricted) > KEPT:
                     self._restricted.popitem(last=False)
@@ -273,6 +284,24 @@ def open_models(models: Iterable[str], options: ReaderOptions) -> dict[str, Read
         if (name := _name_of(model)) in opened:
             raise UserError(f"model '{model}': another one is called '{name}' too; rename its folder or file")
         opened[name] = open_reader(model, options)
+    return opened
+
+
+def open_charsets(files: Iterable[str]) -> dict[str, Charset]:
+    """Read charset files, and name each as its file without the suffix: ``serials.txt`` is ``serials``.
+
+    Raises:
+        UserError: a file cannot be read, or holds no charset (``resolve_charset``); or its name is that of another
+            charset or of a language.
+    """
+    opened: dict[str, Charset] = {}
+    for file in files:
+        if file in CHARSETS or file in LANGUAGES:
+            raise UserError(f"charset '{file}': requests can name it as it is; pass files of your own only")
+        charset = resolve_charset(file)
+        if charset.name in CHARSETS or charset.name in LANGUAGES or charset.name in opened:
+            raise UserError(f"charset '{file}': another one is called '{charset.name}' too; rename the file")
+        opened[charset.name] = charset
     return opened
 
 

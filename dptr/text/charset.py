@@ -215,6 +215,11 @@ def resolve_charset(spec: str) -> Charset:
     return Charset(path.stem, tuple("".join(normalize_label(character) for character in text)))
 
 
+def add_space(charset: Charset) -> Charset:
+    """``charset`` with the space as its last character."""
+    return charset if charset.spaced else Charset(f"{charset.name}{SPACED}", (*charset.characters, " "))
+
+
 def extend_charset(charset: Charset, labels: Iterable[str], least: int = 1) -> Charset:
     """Append to ``charset``, by code point, the characters that at least ``least`` of ``labels`` have and it lacks."""
     new = tuple(character for character, count in sorted(count_new(charset, labels).items()) if count >= least)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 from dptr.text.automaton import Automaton, make_automaton
 from dptr.text.charset import Charset, show
@@ -23,6 +24,27 @@ def load_words(path: str | Path) -> list[str]:
     if not words:
         raise UserError(f"lexicon {path}: no words; write one a line")
     return words
+
+
+class FileWords(tuple[str, ...]):
+    """The words of a file, for a process that does not have the file. Errors name it.
+
+    Attributes:
+        path: of the file.
+    """
+
+    path: str
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Load the words of a file.
+
+        Raises:
+            UserError: see ``load_words``.
+        """
+        words = cls(load_words(path))
+        words.path = str(path)
+        return words
 
 
 def spell_words(words: Iterable[str], charset: Charset, max_length: int, name: str) -> list[str]:

@@ -101,7 +101,7 @@ def work(jobs: list[Job], out: Path, count: int, settings: Sequence[str] = ()) -
         jobs: the jobs.
         out: the folder of the runs.
         count: parallel jobs.
-        settings: settings of all trainings. The settings of a job come later, and so override them.
+        settings: settings of all trainings. Those of a job count before them.
 
     Returns:
         The names of the unfinished jobs.
@@ -124,7 +124,8 @@ def run(job: Job, out: Path, settings: Sequence[str] = ()) -> bool:
     if done(out / job.name):
         return True
     name, *arguments = job.arguments
-    common = set_options(*(setting for setting in settings if knows(name, setting)))
+    own = {argument.partition("=")[0] for argument in arguments}
+    common = set_options(*(each for each in settings if knows(name, each) and each.partition("=")[0] not in own))
     command = [sys.executable, "-m", "dptr", name, *common, *arguments, "--out", str(out / job.name), *job.flags]
     threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     with open(out / f"{job.name}.log", "a", encoding="utf-8") as log:

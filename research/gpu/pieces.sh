@@ -8,12 +8,28 @@ corpus=(--set "$sources")
 render=(--set "render.fonts=[\"$scratch/fonts\"]" --set render.font_split=train --set "render.backgrounds=$IN/photographs")
 export OMP_WAIT_POLICY=PASSIVE
 
+keep_last() { # COMMAND...: the command, into $kept; of several --set of one key only the last, such as that of MORE
+    local -A last=()
+    local words=("$@") place setting
+    for ((place = 0; place < $#; place++)); do
+        if [ "${words[place]}" = --set ]; then setting=${words[place + 1]} && last[${setting%%=*}]=$place; fi
+    done
+    kept=()
+    for ((place = 0; place < $#; place++)); do
+        if [ "${words[place]}" != --set ]; then kept+=("${words[place]}") && continue; fi
+        setting=${words[place + 1]}
+        if [ "${last[${setting%%=*}]}" -eq "$place" ]; then kept+=(--set "$setting"); fi
+        place=$((place + 1))
+    done
+}
+
 step() { # NAME COMMAND...: once, cut off with its state saved when the time is over
-    local name=$1 left=$((deadline - SECONDS)) code=0
+    local name=$1 left=$((deadline - SECONDS)) code=0 kept
     shift
+    keep_last "$@"
     if [ -e "$name.done" ]; then return; fi
     if [ "$left" -lt 10 ]; then exit 3; fi
-    timeout --signal=INT --kill-after=60 --preserve-status "$left" "$@" >>"$name.txt" 2>&1 || code=$?
+    timeout --signal=INT --kill-after=60 --preserve-status "$left" "${kept[@]}" >>"$name.txt" 2>&1 || code=$?
     if [ "$code" -eq 130 ] || [ "$code" -eq 137 ]; then exit 3; fi
     if [ "$code" -ne 0 ]; then
         tail -n 5 "$name.txt" >&2

@@ -23,6 +23,7 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "cut" / "a.parquet").write_bytes((tmp_path / "table" / "a.parquet").read_bytes()[:-9])
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
+    (tmp_path / "words.txt").write_text("one\n世界\n", encoding="utf-8")
     return tmp_path
 
 
@@ -44,6 +45,8 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("read crops out --model nosuch", "nosuch"),
         ("read crops out --charset nosuch", "nosuch"),
         ("read crops out --tta 9", "tta 9"),
+        ("read crops out --lexicon words.txt", "lexicon words.txt: '世界' (U+4E16 U+754C) not among"),
+        ("ocr crops out --lexicon words.txt", "lexicon words.txt: '世界' (U+4E16 U+754C) not among"),
         ("read crops full/notes.txt", "a file; pass the name of a folder"),
         ("read nosuch://in out", "nosuch"),
         ("read crops nosuch://out", "nosuch"),

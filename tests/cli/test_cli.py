@@ -394,6 +394,76 @@ def test_one_model_is_told_of_at_length(name: str, capsys) -> None:
     assert "no model 'dptr-fr' ships; there are dptr-latin" in capsys.readouterr().err
 
 
+def test_models_shows_the_card_of_a_model_of_ones_own(model: str, tmp_path: Path, capsys) -> None:
+    folder = Path(shutil.copytree(model, tmp_path / "mine"))
+    assert run(["models", str(folder)]) == 0, "an empty card"
+    assert capsys.readouterr().out.startswith(f"{folder}  (recognizer, ")
+    # as a training writes it: no version, and of a stage 1 decoder no number of crops
+    results = [{"data": "validation part", "protocol": "36", "step": 9, "word_accuracy": 0.5, "n": 40},
+               {"data": "new words", "step": 9, "word_accuracy": 0.25}]  # fmt: skip
+    card = {"name": "other", "kind": "recognizer", "trained_on": ["rendered words"], "results": results}
+    (folder / "card.json").write_text(json.dumps(card))
+    assert run(["models", str(folder)]) == 0
+    _, *rest = lines_of(capsys.readouterr().out)
+    assert rest == [
+        "  trained on: rendered words",
+        "  validation part, protocol 36: word accuracy 50.00 % of 40 crops",
+        "  new words: word accuracy 25.00 %",
+    ]
+    exported = shutil.copy(model_file("dptr-en-tiny", "model.onnx"), tmp_path / "tiny.onnx")
+    assert run(["models", "--json", str(exported)]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)["models"]
+    assert shown["name"] == str(exported) and shown["megabytes"] == exported.stat().st_size / 1e6
+    assert shown["trained_on"] and shown["results"][0]["word_accuracy"] > 0.5
+
+
+def test_models_of_a_path_without_a_card_is_one_line(model: str, tmp_path: Path, capsys) -> None:
+    shutil.copytree(model, tmp_path / "run" / "model")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "empty").mkdir()
+    cards = [
+        "[]",
+        '{"kind": 3}',
+        '{"trained_on": [1]}',
+        f'{{"parameters": 1{"0" * 400}}}',
+        '{"results": [{"data": "x", "word_accuracy": "high"}]}',
+    ]
+    assert run(["models", ""]) == 2 and "no model '' ships" in capsys.readouterr().err
+    for path, message in (("run", f"such as {tmp_path}/run/model"), ("empty", "without card.json"),
+                          ("none/x", "no such file"), ("run/model/config.json", "another kind"),
+                          *((card, "damaged") for card in cards)):  # fmt: skip
+        if message == "damaged":
+            (tmp_path / "bad" / "card.json").write_text(path)
+            path = "bad"
+        assert run(["models", str(tmp_path / path)]) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1) and message in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--set run.seed=1 --set run.seed=2", "--set run.seed=1 and --set run.seed=2"),
+        ("--set run.seed=1 --set run={steps=3}", "--set run.seed=1 and --set run={steps=3}"),
+        ("--model dptr-en --set init.model=other", "--set init.model=other and --model dptr-en"),
+        ("--data one two --set data.train=['three']", "--set data.train=['three'] and --data one two"),
+    ],
+)
+def test_no_setting_takes_the_place_of_another(arguments: str, message: str, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr("dptr.training.finetune.finetune", lambda *_: pytest.fail("was started"))
+    assert run(["finetune", *arguments.split(), "--out", str(tmp_path / "out")]) == 2
+    assert f"{message}: only one of them can count; pass one\n" in capsys.readouterr().err
+
+
+def test_settings_that_take_no_place_are_all_read(tmp_path: Path, monkeypatch) -> None:
+    recipes: list[FinetuneRecipe] = []
+    monkeypatch.setattr("dptr.training.finetune.finetune", lambda recipe, out, resume: recipes.append(recipe))
+    several = ["run={seed=4}", "run.steps=3", "run.steps=3", "init.model=dptr-en"]
+    words = [word for setting in several for word in ("--set", setting)]
+    assert run(["finetune", *words, "--model", "dptr-en", "--out", str(tmp_path)]) == 0
+    assert (recipes[0].run.seed, recipes[0].run.steps, recipes[0].init.model) == (4, 3, "dptr-en")
+
+
 TRAINING = {"adapt": AdaptRecipe, "align": AlignRecipe, "pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
 
 
@@ -432,7 +502,7 @@ def test_finetune_data_and_model_go_into_the_recipe(tmp_path: Path, monkeypatch)
     recipes: list[FinetuneRecipe] = []
     monkeypatch.setattr("dptr.training.finetune.finetune", lambda recipe, out, resume: recipes.append(recipe))
     odd = 'a "b" \\ ü'
-    options = ["--set", 'data.train=["c"]', "--data", odd, "--data", "d", "--model", "dptr-en", "--out", str(tmp_path)]
+    options = ["--data", odd, "--data", "d", "--model", "dptr-en", "--out", str(tmp_path)]
     assert run(["finetune", *options]) == 0
     assert recipes[0].data.train == (odd, "d") and recipes[0].init.model == "dptr-en"
 

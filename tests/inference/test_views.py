@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dptr.inference.views import CHANGES, change_image
+from dptr.inference import views
+from dptr.inference.views import CHANGES, change_image, make_views
+from dptr.utils.resize import HUGE, fit
+from dptr.utils.sizes import CropSizes
 
 HEIGHT, WIDTH = 48, 160
 
@@ -83,3 +86,34 @@ def test_changes_of_a_long_picture_are_not_much_larger_than_it(size: tuple[int, 
     """Padded by a tenth of its height on all sides, a picture of 10 x 40,000 had 385 million pixels."""
     most = 2 * size[0] * size[1] + 2**22
     assert all(view.width * view.height <= most for view in change_image(Image.new("RGB", size), 6, 32, 128))
+
+
+def record_sizes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The sizes of the pictures that are resized to crops from here on."""
+    sizes: list[tuple[int, int]] = []
+
+    def record(image: Image.Image, size: CropSizes) -> np.ndarray:
+        sizes.append(image.size)
+        return fit(image, size)
+
+    monkeypatch.setattr(views, "fit", record)
+    return sizes
+
+
+def test_a_huge_picture_is_averaged_once_before_its_views_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = np.random.default_rng(2).integers(0, 256, (60, 40, 3), np.uint8)
+    image = Image.fromarray(small).resize((3400, 5100), Image.Resampling.BICUBIC)
+    size = CropSizes(32, 128)
+    whole = [fit(each, size) for each in (image, image.transpose(Image.Transpose.ROTATE_270))]
+    sizes = record_sizes(monkeypatch)
+    crops = make_views(image, 1, True, size)
+    assert sizes == [(1700, 2550), (2550, 1700), (2550, 1700)]
+    for crop, expected in zip(crops, whole, strict=False):
+        assert np.abs(crop.astype(int) - expected).max() <= 3
+
+
+@pytest.mark.parametrize("size", [(4096, 4096), (HUGE // 1024, 1025), (1025, HUGE // 1024)])
+def test_pictures_that_are_not_huge_on_both_sides_stay_as_they_are(size: tuple[int, int], monkeypatch) -> None:
+    sizes = record_sizes(monkeypatch)
+    make_views(Image.new("RGB", size), 1, False, CropSizes(32, 128))
+    assert sizes == [size]

@@ -34,7 +34,7 @@ from dptr.serve.bodies import LONGEST_NAME, Body, Intake
 from dptr.serve.guard import HEADERS, check_address, parse_tokens
 from dptr.serve.limits import Limits, Refusal
 from dptr.serve.options import MEDIA_TYPES, STYLES
-from dptr.serve.recognizers import Recognizers, open_models
+from dptr.serve.recognizers import Recognizers, open_charsets, open_models
 from dptr.utils.errors import UserError
 from dptr.utils.isolation import call_here
 from dptr.weights import model_file
@@ -151,6 +151,33 @@ def test_what_is_expected_is_read(client: TestClient) -> None:
     assert text(pattern="[A-Z]+") == "MARKET"
     assert text(charset="36") == "market"
     assert text(min_confidence="1") == ""
+
+
+def test_a_charset_of_the_operator_is_named_and_no_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("small.txt", "other.txt"):
+        (tmp_path / name).write_text("MARKET")
+    charsets = open_charsets(["small.txt"])
+    (tmp_path / "small.txt").unlink()  # read once, when the server starts
+    with make_client(make_app(charsets=charsets)) as made:
+        assert "small" in made.get("/v1/models").json()["charsets"]
+        read = made.post("/v1/read", files=form(CLEAN), data={"charset": "small"})
+        assert read.json()["readings"][0]["text"] == "MARKET"
+        page = made.post("/v1/ocr", files=form(CLEAN), data={"charset": "small", "min_confidence": "0"})
+        assert page.json()["pages"][0]["text"] == "MARKET"
+        for name in ("other.txt", str(tmp_path / "other.txt"), "other", "small.txt"):
+            refused = made.post("/v1/read", files=form(CLEAN), data={"charset": name})
+            assert refused.status_code == 400 and "unknown; pass one of small, 10" in refused.json()["error"]
+
+
+def test_charset_files_that_cannot_be_named_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("de.txt", "a.txt", "a.chars"):
+        (tmp_path / name).write_text("abc")
+    for files, said in ((["de"], "as it is"), (["de.txt"], "another one is called 'de'"), (["nosuch"], "nor a file"),
+                        (["a.txt", "a.chars"], "another one is called 'a'")):  # fmt: skip
+        with pytest.raises(UserError, match=said):
+            open_charsets(files)
 
 
 @pytest.fixture
@@ -317,6 +344,42 @@ def test_bodies_that_are_broken(client: TestClient, kind: str, content: bytes, s
     assert answer.status_code == status and answer.json()["error"]
 
 
+def test_a_file_that_is_lost_on_the_way_is_told(client: TestClient) -> None:
+    """Without a file name a part of a form is text; a key of another API would be passed over."""
+    text = b"--x\r\nContent-Disposition: form-data; name=\"files\"; filename*=UTF-8''a.png\r\n\r\na\r\n--x--"
+    answer = client.post("/v1/read", content=text, headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert answer.status_code == 400 and "send the file with its name" in answer.json()["error"]
+    answer = client.post("/v1/read", json={"files": [{"data": "YQ==", "filename": "a.png"}]})
+    assert answer.status_code == 400 and "'filename' is unknown; there are name, data" in answer.json()["error"]
+
+
+def test_pictures_are_not_dropped_by_a_format_without_them(client: TestClient) -> None:
+    fields = {"pictures": "true", "format": "text", "min_confidence": "0"}
+    answer = client.post("/v1/ocr", files=form(CLEAN), data=fields)
+    assert answer.status_code == 400 and "'text' has no place for them" in answer.json()["error"]
+    assert client.post("/v1/ocr", files=form(CLEAN), data={**fields, "pictures": "false"}).status_code == 200
+
+
+def test_the_wrong_address_or_method_says_where_to_look(client: TestClient) -> None:
+    missing, wrong = client.post("/v1/nothing"), client.get("/v1/read")
+    assert (missing.status_code, missing.json()["error"]) == (404, "nothing at /v1/nothing; see /docs")
+    assert (wrong.status_code, wrong.json()["error"]) == (405, "GET /v1/read: send POST; see /docs")
+    assert wrong.headers["Allow"] == "POST"
+
+
+def test_openapi_says_what_is_taken_and_answered(client: TestClient) -> None:
+    """Clients that are made from it send a lexicon as it is read, and know each format that answers."""
+    route = client.get("/openapi.json").json()["paths"]["/v1/ocr"]["post"]
+    kinds = {kind: body["schema"]["properties"] for kind, body in route["requestBody"]["content"].items()}
+    assert {kind: body["lexicon"]["type"] for kind, body in kinds.items()} == {
+        "multipart/form-data": "string", "application/json": "array",
+    }  # fmt: skip
+    for style in STYLES:
+        answer = client.post("/v1/ocr", files=form(CLEAN), data={"format": style})
+        assert answer.headers["Content-Type"].partition(";")[0] in route["responses"]["200"]["content"]
+    assert {"400", "401", "403", "408", "413", "415", "421", "422", "503", "504"} <= set(route["responses"])
+
+
 def test_files_of_hostile_names_come_back_as_they_were(client: TestClient) -> None:
     for name in ("<img src=x onerror=alert(1)>.png", "../../etc/passwd", "\u202egnp.exe", "n" * LONGEST_NAME):
         (reading,) = client.post("/v1/read", files=form(CLEAN, name=name)).json()["readings"]
@@ -476,6 +539,19 @@ def test_tokens() -> None:
                 client.post("/v1/read", files=form(CLEAN), headers={"Authorization": f"Bearer {token}"}).status_code
                 == 200
             )
+
+
+def test_openapi_says_which_routes_need_a_token() -> None:
+    secret = "s" * 32
+    with make_client(make_app(tokens=(secret,))) as guarded:
+        schema = guarded.get("/openapi.json").json()
+        assert schema["components"]["securitySchemes"]["token"] == {"type": "http", "scheme": "bearer"}
+        for path, methods in schema["paths"].items():
+            for method, route in methods.items():
+                needs = bool(route.get("security", schema["security"]))
+                assert (guarded.request(method, path).status_code == 401) == needs, path
+    with make_client(make_app()) as open_to_all:
+        assert "security" not in open_to_all.get("/openapi.json").json()
 
 
 def test_others_are_let_in_with_a_token_only() -> None:

@@ -185,6 +185,7 @@ def test_a_port_in_use_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> 
         (["--host", "no such host"], "no such address"),
         (["--max-megabytes", "0"], "above 0"),
         (["--queue", "1"], "raise it"),
+        (["--charset", "de"], "requests can name it as it is"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

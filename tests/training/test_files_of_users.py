@@ -32,7 +32,7 @@ def test_a_run_goes_on_and_what_lies_beside_it_stays(parts: Parts, tmp_path: Pat
     """Its export goes with the model that it was made of, and is not read in place of the next."""
     out = tmp_path / "out"
     arguments = parts.arguments("pretrain", out)
-    assert run([*arguments, "--set", "run.steps=3"]) == 0
+    assert run(parts.arguments("pretrain", out, "run.steps=3")) == 0
     recipe = read_json(out / "recipe.json", "recipe")
     recipe["run"]["steps"] = STEPS  # as if interrupted
     write_json(out / "recipe.json", recipe)
@@ -60,7 +60,7 @@ def test_a_run_goes_on_and_what_lies_beside_it_stays(parts: Parts, tmp_path: Pat
 def test_an_input_in_the_folder_of_a_run_stays(parts: Parts, tmp_path: Path) -> None:
     """Word lists and crops that a run reads, put into its folder: by name, and by a link."""
     out = tmp_path / "out"
-    assert run([*parts.arguments("pretrain", out), "--set", "run.steps=1"]) == 0
+    assert run(parts.arguments("pretrain", out, "run.steps=1")) == 0
     shutil.copy(parts.folder / "words.txt", out / "words.txt")
     shutil.copytree(parts.folder / "crops", out / "crops")
     before = {name: (out / name).read_bytes() for name in list_files(out) if name.startswith(("words", "crops"))}
@@ -68,5 +68,5 @@ def test_an_input_in_the_folder_of_a_run_stays(parts: Parts, tmp_path: Path) -> 
     words = f'corpus.sources=[{{kind="file", path="{out / "words.txt"}"}}]'
     for folder in (out, tmp_path / "link", out / "crops", out / "crops" / ".."):
         for command in ("pretrain", "finetune"):
-            assert run([*parts.arguments(command, folder), "--set", words, "--resume"]) == 2
+            assert run([*parts.arguments(command, folder, words), "--resume"]) == 2
     assert {name: (out / name).read_bytes() for name in before} == before

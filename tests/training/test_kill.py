@@ -169,7 +169,7 @@ def test_a_full_disk_leaves_what_was_saved(whole: Whole, warm: Warm, parts: Part
     command = [*parts.arguments(whole.command, out), "--resume"]
     model, state = (largest(whole.out / part) for part in ("model", "state"))
     assert state > 2 * model
-    fresh = [*parts.arguments(whole.command, tmp_path / "fresh"), "--set", f"run.save_every={STEPS}"]
+    fresh = parts.arguments(whole.command, tmp_path / "fresh", f"run.save_every={STEPS}")
     check_full(tmp_path / "fresh", "model", warm.run(*fresh, file_limit=model // 2))
     assert not (tmp_path / "fresh" / "model").exists()
     process = warm.start(*command)
@@ -205,8 +205,8 @@ def check_full(out: Path, folder: str, outcome: tuple[int, str, str]) -> None:
 def test_ctrl_c_at_a_terminal_reaches_workers_too(parts: Parts, tmp_path: Path) -> None:
     """A process of its own, with workers; a terminal sends Ctrl-C to all of them."""
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "dptr.cli.app", *parts.arguments("align", out)]
-    command += ["--set", "run.workers=2", "--set", "run.steps=2000", "--set", "run.validate_every=2000"]
+    longer = "run.workers=2", "run.steps=2000", "run.validate_every=2000"
+    command = [sys.executable, "-m", "dptr.cli.app", *parts.arguments("align", out, *longer)]
     process = start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0)
     wait_for_step(out, 2)
     os.killpg(process.pid, signal.SIGINT)
@@ -225,8 +225,8 @@ def test_ctrl_c_at_a_terminal_reaches_workers_too(parts: Parts, tmp_path: Path) 
 def test_a_training_of_dptr_label_is_saved_when_all_processes_are_told_to_stop(parts: Parts, tmp_path: Path) -> None:
     """It gets SIGTERM itself, and its parent, which gets one too, closes its input: that is no second Ctrl-C."""
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "dptr.label.child", *parts.arguments("align", out)]
-    command += ["--set", "run.steps=2000", "--set", "run.validate_every=2000", "--set", "run.save_every=2000"]
+    longer = "run.steps=2000", "run.validate_every=2000", "run.save_every=2000"
+    command = [sys.executable, "-m", "dptr.label.child", *parts.arguments("align", out, *longer)]
     process = start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for_step(out, 2)
     process.terminate()

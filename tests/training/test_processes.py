@@ -38,8 +38,7 @@ def launch(processes: int, arguments: list[str]) -> subprocess.Popen[str]:
 
 
 def arguments(parts: Parts, command: str, out: Path, *settings: str) -> list[str]:
-    more = [part for setting in (*PLAIN, *settings) for part in ("--set", setting)]
-    return [*parts.arguments(command, out), *more]
+    return parts.arguments(command, out, *PLAIN, *settings)
 
 
 @pytest.mark.parametrize(

@@ -104,10 +104,9 @@ LONGER = ("run.steps=60", "run.save_every=10", "run.validate_every=30", "model.d
 
 
 def launch(parts: Parts, out: Path, *options: str) -> subprocess.Popen[str]:
-    settings = [part for setting in LONGER for part in ("--set", setting)]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", *options, "-m", "dptr"]
     return start(
-        [*command, *parts.arguments("pretrain", out), *settings],
+        [*command, *parts.arguments("pretrain", out, *LONGER)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip

@@ -192,8 +192,8 @@ def test_compiled_layers_train_resume_and_keep_their_names(parts: Parts, tmp_pat
     """In processes of their own: the compiler would trace the checks of shapes that tests add."""
 
     def train(name: str, *settings: str) -> list[float]:
-        more = [part for setting in ("model.decoder.dropout=0", *settings) for part in ("--set", setting)]
-        command = [sys.executable, "-m", "dptr", *parts.arguments("pretrain", tmp_path / name), *more]
+        arguments = parts.arguments("pretrain", tmp_path / name, "model.decoder.dropout=0", *settings)
+        command = [sys.executable, "-m", "dptr", *arguments]
         for again in ([], ["--resume"]):  # the second finds all done, and its state fits
             done = subprocess.run([*command, *again], capture_output=True, text=True)
             assert done.returncode == 0, done.stderr

@@ -91,16 +91,16 @@ def test_killed_at_20_moments_it_is_the_same_run(
     command: str, parts: Parts, shards: dict[str, Path], warm: Warm, tmp_path: Path
 ) -> None:
     cache = f"{'data' if command == 'finetune' else 'corpus'}.cache={tmp_path / 'cache'}"
-    sets = [part for each in [*settings(command, shards), cache] for part in ("--set", each)]
+    sets = [*settings(command, shards), cache]
     begun = time.monotonic()
     whole = tmp_path / "whole" / "run"
-    code, _, said = warm.run(*parts.arguments(command, whole), *sets)
+    code, _, said = warm.run(*parts.arguments(command, whole, *sets))
     assert code == 0, said
     seconds, moments, done, run = time.monotonic() - begun, random.Random(command), 0, 0
     while done < 20:
         run += 1
         out = tmp_path / f"{run}" / "run"
-        arguments = [*parts.arguments(command, out), *sets, "--resume"]
+        arguments = [*parts.arguments(command, out, *sets), "--resume"]
         while done < 20:
             process = warm.start(*arguments)
             time.sleep(moments.uniform(0, seconds))
