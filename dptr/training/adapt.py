@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -291,8 +291,9 @@ def compose_domain(recipe: AdaptRecipe, tokenizer: Tokenizer, others: Features) 
 
 
 def domain_corpus(recipe: AdaptRecipe, tokenizer: Tokenizer, seed: int) -> Corpus:
-    """The words of ``recipe.text``."""
-    sources, words = tuple(SourceConfig(kind="file", path=path) for path in recipe.text), recipe.words
+    """The words of ``recipe.text``; its lines, if the recognizer writes spaces."""
+    kind: Literal["lines", "file"] = "lines" if tokenizer.charset.spaced else "file"
+    sources, words = tuple(SourceConfig(kind=kind, path=path) for path in recipe.text), recipe.words
     config = CorpusConfig(
         sources=sources, heldout=words.heldout, upper=words.upper, title=words.title, mixed=words.mixed,
         punctuation=words.punctuation,
