@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dptr.config.render import CorpusConfig, RenderConfig
+from dptr.data.report import DropReport
 from dptr.inference.backend import Backend
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
@@ -117,22 +118,34 @@ def find_tie(one: Float[np.ndarray, "t c"], two: Float[np.ndarray, "t c"]) -> in
     return int(positions[0]) if row.max() - row[classes[1][positions[0]]] <= TIE else None
 
 
-def load_first_crops(paths: list[Path], size: Sizes, count: int) -> list[np.ndarray]:
+def load_first_crops(paths: list[Path], size: Sizes, count: int) -> tuple[list[np.ndarray], DropReport]:
     """Load the first ``count`` crops of labeled data sets, resized by ``dptr.utils.resize.fit``; labels are ignored.
 
+    Returns:
+        The crops, and a report of the pictures before the last of them that cannot be opened.
+
     Raises:
-        UserError: a data set or a picture cannot be opened, or there are fewer than ``count`` crops.
+        UserError: a data set cannot be opened, or there are fewer than ``count`` crops.
     """
-    from dptr.data.labeled import open_labeled
+    from dptr.data.crops import UNREADABLE
+    from dptr.data.labeled import name_crop, open_labeled
 
     crops: list[np.ndarray] = []
-    for path in paths:
-        dataset = open_labeled(path)
-        missing = min(len(dataset), count - len(crops))
-        crops += [fit(dataset.image(index), size) for index in range(missing)]
+    drops = DropReport()
+    for dataset in map(open_labeled, paths):
+        for index in range(len(dataset)):
+            if len(crops) == count:
+                break
+            try:
+                crops.append(fit(dataset.image(index), size))
+            except UserError as error:
+                drops.add(UNREADABLE, name_crop(dataset, index), str(error))
     if len(crops) < count:
-        raise UserError(f"--data: {len(crops)} crops, {count} asked for; pass more data sets or a lower --crops")
-    return crops
+        unreadable = f" ({drops.total} {UNREADABLE})" if drops.total else ""
+        raise UserError(
+            f"--data: {len(crops)} crops{unreadable}, {count} asked for; pass more data sets or a lower --crops"
+        )
+    return crops, drops
 
 
 def render_crops(tokenizer: Tokenizer, size: Sizes, count: int, seed: int = 0) -> list[np.ndarray]:
