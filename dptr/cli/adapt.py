@@ -15,7 +15,8 @@ from dptr.weights import START_MODEL
 @command("adapt", "train")
 @click.option(
     "-t", "--text", metavar="FILE", multiple=True, type=click.Path(),
-    help="A file with words of the domain, one on each line; repeatable.",
+    help="A file with words of the domain, one on each line; repeatable. A line with spaces is one text if the "
+    "recognizer writes spaces, and several words if not.",
 )  # fmt: skip
 @click.option(
     "--method", type=click.Choice(["rendered", "slots"]),

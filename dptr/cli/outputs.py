@@ -27,7 +27,8 @@ SUFFIXES = {
 def report_options(*formats: str) -> Decorator[Any]:
     """``--format``, ``--json``, and ``-o``: the format and the destination of a result.
 
-    Without ``--format`` and ``--json``, the suffix of ``-o`` selects the format. Another suffix selects the first one.
+    Without ``--format`` and ``--json``, the suffix of ``-o`` selects the format; without a suffix it is the first one.
+    A suffix of no format of the command is refused.
 
     Args:
         formats: the formats of the command, the default first; ``json`` is one of them.
@@ -36,9 +37,7 @@ def report_options(*formats: str) -> Decorator[Any]:
     def choose(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
         def chosen(*arguments: Any, style: str | None, out: str, **others: Any) -> Any:
-            by_suffix = SUFFIXES.get(os.path.splitext(out)[1].lower(), "")
-            style = style or (by_suffix if by_suffix in formats else formats[0])
-            return command(*arguments, style=style, out=out, **others)
+            return command(*arguments, style=style or _format_of(out, formats), out=out, **others)
 
         return chosen
 
@@ -54,6 +53,14 @@ def report_options(*formats: str) -> Decorator[Any]:
         ),
         choose,
     )  # fmt: skip
+
+
+def _format_of(out: str, formats: tuple[str, ...]) -> str:
+    suffix = os.path.splitext(out)[1].lower()
+    style = SUFFIXES.get(suffix, "") if suffix else formats[0]
+    if style not in formats:
+        raise UserError(f"{out}: the suffix of no format of this command; pass --format ({', '.join(formats)})")
+    return style
 
 
 def html_option(help: str) -> Decorator[Any]:

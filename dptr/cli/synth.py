@@ -63,13 +63,18 @@ def synth(
         say(line, level=-1)
     if sheet:
         _show_rendered(recipe, range(first, min(last, first + 96)), sheet)
+
+    def tell(lines: list[str]) -> None:
+        for line in lines:
+            say(line, level=-1)
+
     with progress_bars() as bars:
         if style in ("pack", "shards"):
             kind = "parquet" if style == "shards" else "safetensors"
-            write_pack(recipe, count, out, workers, resume, lambda done: bars("crops", done, count), part, kind)
+            write_pack(recipe, count, out, workers, resume, lambda done: bars("crops", done, count), part, kind, tell)
         else:
             write = write_folder if style == "folder" else write_synth_lmdb
-            write(recipe, first, last, out, workers, resume, lambda done: bars("crops", done, last - first))
+            write(recipe, first, last, out, workers, resume, lambda done: bars("crops", done, last - first), tell)
     print(out)
 
 

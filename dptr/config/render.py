@@ -13,14 +13,15 @@ from dptr.config.model import Config
 class SourceConfig(Config):
     """One source of words in a corpus mixture."""
 
-    kind: Literal["wordfreq", "cldr", "hunspell", "file", "labels", "shards", "pattern"]
+    kind: Literal["wordfreq", "cldr", "hunspell", "file", "lines", "labels", "shards", "pattern"]
     weight: float = Field(1.0, gt=0)
     language: str = "en"  # wordfreq, cldr, hunspell: language code
     top: int = Field(200_000, gt=0)  # wordfreq: the most frequent n words
-    max_words: int = Field(0, ge=0)  # file: different words at most, others are left out; 0 = all
+    max_words: int = Field(0, ge=0)  # file, lines: different words at most, others are left out; 0 = all
     flatten: float = Field(0.5, ge=0, le=1)  # wordfreq: drawn with frequency ** (1 - flatten); 1 = uniform
-    # file: text or .gz, one word per line, optionally with its count; labels: labels.tsv, an LMDB, or a root folder;
-    # hunspell: a .dic, or empty = the installed one; shards: Parquet or tar: a folder, a file, or an address
+    # file: text or .gz, words between white space, or a word per line with its count; lines: text or .gz, a text per
+    # line, with its spaces and numbers; labels: labels.tsv, an LMDB, or a root folder; hunspell: a .dic, or empty = the
+    # installed one; shards: Parquet or tar: a folder, a file, or an address
     path: str = ""
     patterns: tuple[str, ...] = ("number", "price", "date", "time", "phone", "plate", "url", "email", "code", "random")
 

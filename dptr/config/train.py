@@ -124,7 +124,9 @@ class AdaptRecipe(Config):
     run: RunConfig = RunConfig(steps=400, batch_size=128, validate_every=100, save_every=100, tensorboard=False)
     optim: OptimConfig = OptimConfig(lr=5e-4, grad_clip=5.0)
     init: AdaptInitConfig = AdaptInitConfig()
-    text: tuple[str, ...] = ()  # files of words, separated by lines or white space; repeated words have more weight
+    # Files of words between white space, or of words with counts; of texts, one on each line, if the recognizer writes
+    # spaces. Repeated ones have more weight.
+    text: tuple[str, ...] = ()
     words: WordsConfig = WordsConfig()
     method: Literal["rendered", "slots"] = "rendered"  # slots: words are composed of slots of other words, not rendered
     domain_share: float = Field(0.5, gt=0, le=1)  # share of each batch; the rest is words of the language

@@ -21,7 +21,7 @@ from jaxtyping import Float
 
 from dptr.data.crops import LabeledCrops
 from dptr.evaluation.accuracy import Comparison, Reading, Recognize, compare_crops
-from dptr.evaluation.metrics import PROTOCOLS, confidence_threshold
+from dptr.evaluation.metrics import PROTOCOLS, confidence_threshold, round_down
 from dptr.inference.confidence import UNCOUNTED, WordConfidence, apply_temperature
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
@@ -66,7 +66,8 @@ class Calibration:
         card = {} if self.word is None else self.word.to_card()
         if self.thresholds:
             rows = {
-                f"{precision:g}": [round(value, 6) for value in pair] for precision, pair in self.thresholds.items()
+                f"{precision:g}": [round_down(threshold), round(share, 6)]
+                for precision, (threshold, share) in self.thresholds.items()
             }
             card["thresholds"] = {"n": self.words, **rows}
         return card

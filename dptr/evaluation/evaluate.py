@@ -325,6 +325,13 @@ def _mean_rows(mean: Mean) -> list[tuple[str, ...]]:
     return [(*row, *("-" for _ in _COLUMNS[len(row) :])) for row in rows]
 
 
+def _sure(result: Result) -> str:
+    """The threshold with as many digits as ``--min-confidence`` needs to accept the same crops, and their share."""
+    if result.sure_from is None or result.sure_share is None:
+        return "-"
+    return f"{metrics.round_down(result.sure_from):.6g} ({100 * result.sure_share:.1f} %)"
+
+
 def _cells(result: Result) -> tuple[str, ...]:
     rates = (result.word_accuracy, result.one_minus_ned, result.cer, result.calibration_error)
     return (
@@ -332,7 +339,7 @@ def _cells(result: Result) -> tuple[str, ...]:
         result.protocol,
         str(result.n),
         *("-" if rate is None else f"{100 * rate:.2f} %" for rate in rates),
-        "-" if result.sure_share is None else f"{result.sure_from:.3f} ({100 * result.sure_share:.1f} %)",
+        _sure(result),
         ", ".join(f"{count} {reason}" for reason, count in result.dropped.items()) or "0",
         f"{result.images_per_second:.0f}",
     )

@@ -230,6 +230,15 @@ def confidence_threshold(
     return threshold
 
 
+def round_down(threshold: float) -> float:
+    """A threshold on confidences, 0 to 1, with at most six decimals that the confidence it was found at still reaches.
+
+    To the nearest decimal, 0.9996 would become 1.000, which no reading reaches.
+    """
+    nearest = round(threshold, 6)
+    return nearest if nearest <= threshold else round(nearest - 1e-6, 6)
+
+
 def _mean(values: list[float]) -> float:
     if not values:
         raise ValueError("no pair to compare")

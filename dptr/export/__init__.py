@@ -29,6 +29,7 @@ from dptr.inference.locate import check_model
 from dptr.inference.onnx_backend import METADATA, SUFFIX, OnnxModel, dump_metadata, seal
 from dptr.utils.files import atomic_file, digest
 from dptr.utils.outputs import check_file
+from dptr.utils.terminal import say
 
 __all__ = ["Int8", "Parity", "describe_numbers", "export"]
 
@@ -79,7 +80,12 @@ def export(
     check_file(out, kind="onnx")
     reference = TorchModel(model)
     tokenizer, size = reference.tokenizer, reference.size
-    crops = load_sample(list(data), size, count) if data else render_crops(tokenizer, size, count)
+    if data:
+        crops, drops = load_sample(list(data), size, count)
+        for line in drops.lines():
+            say(line, level=-1)
+    else:
+        crops = render_crops(tokenizer, size, count)
     try:
         graph = to_onnx(reference.model, size)
     except torch._dynamo.exc.UserError as error:

@@ -6,7 +6,7 @@ Both read the same crops, one by one and in batches.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dptr.config.render import CorpusConfig, RenderConfig
+from dptr.data.report import DropReport
 from dptr.inference.backend import Backend
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
@@ -117,25 +118,46 @@ def find_tie(one: Float[np.ndarray, "t c"], two: Float[np.ndarray, "t c"]) -> in
     return int(positions[0]) if row.max() - row[classes[1][positions[0]]] <= TIE else None
 
 
-def load_sample(paths: list[Path], size: Sizes, count: int) -> list[np.ndarray]:
+def load_sample(paths: list[Path], size: Sizes, count: int) -> tuple[list[np.ndarray], DropReport]:
     """Load ``count`` crops of labeled data sets, resized by ``dptr.utils.resize.fit``; labels are ignored.
 
     Each data set gives equally many, evenly spread over it; small ones give all that they have.
 
+    Returns:
+        The crops, and a report of pictures that cannot be opened, for which others were taken.
+
     Raises:
-        UserError: a data set or a picture cannot be opened, or there are fewer than ``count`` crops.
+        UserError: a data set cannot be opened, or there are fewer than ``count`` crops.
     """
-    from dptr.data.labeled import open_labeled
+    from dptr.data.crops import UNREADABLE
+    from dptr.data.labeled import name_crop, open_labeled
 
     datasets = [open_labeled(path) for path in paths]
-    shares = share_evenly([len(dataset) for dataset in datasets], count)
-    if sum(shares) < count:
-        raise UserError(f"--data: {sum(shares)} crops, {count} asked for; pass more data sets or a lower --crops")
-    return [
-        fit(dataset.image(index * len(dataset) // share), size)
-        for dataset, share in zip(datasets, shares, strict=True)
-        for index in range(share)
-    ]
+    crops: list[np.ndarray] = []
+    drops = DropReport()
+    for dataset, share in zip(datasets, share_evenly([len(each) for each in datasets], count), strict=True):
+        missing = share
+        for index in _spread(len(dataset), share):
+            if not missing:
+                break
+            try:
+                crops.append(fit(dataset.image(index), size))
+                missing -= 1
+            except UserError as error:
+                drops.add(UNREADABLE, name_crop(dataset, index), str(error))
+    if len(crops) < count:
+        unreadable = f" ({drops.total} {UNREADABLE})" if drops.total else ""
+        raise UserError(
+            f"--data: {len(crops)} crops{unreadable}, {count} asked for; pass more data sets or a lower --crops"
+        )
+    return crops, drops
+
+
+def _spread(size: int, share: int) -> Iterator[int]:
+    """All indices below ``size``, beginning with ``share`` that are evenly spread."""
+    first = [place * size // share for place in range(share)]
+    yield from first
+    yield from sorted({*range(size)} - {*first})
 
 
 def share_evenly(sizes: Sequence[int], count: int) -> list[int]:

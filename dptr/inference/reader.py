@@ -262,7 +262,8 @@ class Reader:
         shares = [share for share in thresholds if share >= precision]
         if not shares:
             raise UserError(
-                f"precision {precision:g}: the highest that model '{self.name}' reached is {max(thresholds):g}"
+                f"precision {precision:g}: the highest that model '{self.name}' reached on its validation crops is "
+                f"{max(thresholds):g}; pass at most that, or a confidence of your own"
             )
         return float(thresholds[min(shares)][0])
 

@@ -22,7 +22,6 @@ from dptr.label.export import export_crops
 from dptr.label.item import ACCEPTED, State
 from dptr.label.run import BUSY, RUNS, Kind, Run, list_runs, new_folder, open_run
 from dptr.label.store import Store
-from dptr.text.charset import normalize_label
 from dptr.utils.errors import UserError
 from dptr.utils.extras import require_extras
 from dptr.utils.files import lock_folder, replace_file, write_json
@@ -118,7 +117,8 @@ class Trainings:
         base = self.base_of(reader)
         if not MINUTES[0] <= minutes <= MINUTES[1]:
             raise UserError(f"{minutes:g} minutes: pass {MINUTES[0]:g} to {MINUTES[1]:g}")
-        unique_words = list(dict.fromkeys(word for each in words if (word := normalize_label(each))))
+        normalize = reader.tokenizer.charset.normalize  # keeps spaces if the recognizer writes them
+        unique_words = list(dict.fromkeys(word for each in words if (word := normalize(each))))
         if kind == "adapt" and not 0 < len(unique_words) <= WORDS:
             raise UserError(f"{len(unique_words)} words: pass 1 to {WORDS:,}, one a line")
         if kind == "finetune" and sum(self._store.counts()[state] for state in ACCEPTED) < 2:

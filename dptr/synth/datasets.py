@@ -20,7 +20,7 @@ from dptr.data.labeled import LABELS
 from dptr.data.lmdb import write_lmdb
 from dptr.synth import worker
 from dptr.synth.manifest import CHECKED, check_words, describe_recipe, same_crops
-from dptr.synth.source import RenderedWords
+from dptr.synth.source import RenderedWords, Tell
 from dptr.synth.worker import make_source
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, remove_partial, write_json
@@ -68,6 +68,7 @@ def write_folder(
     workers: int = 1,
     resume: bool = False,
     progress: Progress = lambda done: None,
+    tell: Tell | None = None,
 ) -> None:
     """Write samples ``first``..``last - 1`` as PNG files below ``images``, with a line each in ``labels.tsv``.
 
@@ -78,6 +79,7 @@ def write_folder(
         workers: processes that render; 1 = this process.
         resume: continue in a folder that already holds crops of this recipe and range.
         progress: called with the number of crops done.
+        tell: called with lines on the words, before anything is rendered.
 
     Raises:
         UserError: ``folder`` holds other files, crops of another recipe or range, or crops while ``resume`` is off; it
@@ -91,6 +93,8 @@ def write_folder(
         if not same_crops(read_json(path, "rendered crops"), manifest):
             raise UserError(f"{folder}: holds crops of another recipe or range; pass the same, or another --out")
     source = make_source(recipe)
+    if tell:
+        tell(source.describe())
     check_words(labels, _read_words(labels), source, first)
     remove_partial(folder)
     write_json(path, manifest)
@@ -122,12 +126,15 @@ def write_synth_lmdb(
     workers: int = 1,
     resume: bool = False,
     progress: Progress = lambda done: None,
+    tell: Tell | None = None,
 ) -> None:
     """Write the samples of ``write_folder`` as an LMDB.
 
     ``dptr.data.lmdb.write_lmdb`` says how it resumes and which errors it raises.
     """
     source = make_source(recipe)
+    if tell:
+        tell(source.describe())
 
     def stream() -> Iterator[Picture]:
         for start, pictures in _render_chunks(recipe, source, first, last, workers):

@@ -36,7 +36,7 @@ from dptr.shards.shard_set import is_shards
 from dptr.synth import worker
 from dptr.synth.datasets import encode_png
 from dptr.synth.manifest import check_words, describe_recipe, same_crops
-from dptr.synth.source import RenderedWords
+from dptr.synth.source import RenderedWords, Tell
 from dptr.synth.worker import make_source
 from dptr.text.charset import Charset, check_label
 from dptr.utils.errors import UserError
@@ -195,6 +195,7 @@ def write_pack(
     progress: Callable[[int], None] = lambda done: None,
     part: tuple[int, int] = (0, 1),
     style: str = "safetensors",
+    tell: Tell | None = None,
 ) -> None:
     """Render samples 0..count-1 of ``recipe`` into ``folder``.
 
@@ -206,6 +207,7 @@ def write_pack(
         part: (i, n) = render every n-th shard from the i-th on. n jobs, in any order or at the same time, make the
             whole pack.
         style: the format, a key of ``STYLES``.
+        tell: called with lines on the words, before anything is rendered.
 
     Raises:
         UserError: ``folder`` holds other files, a pack of another recipe or of other words (``check_words``), or a pack
@@ -224,6 +226,8 @@ def write_pack(
             raise UserError(f"{folder}: holds a pack of another recipe; pass the same settings, or another --out")
         count = max(count, old_manifest["count"])
     source = make_source(recipe)  # errors in the recipe come before anything is written
+    if tell:
+        tell(source.describe())
     if part == (0, 1):  # else other jobs may be writing in the folder
         remove_partial(folder)
     write_json(path, {**manifest, "count": count})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dptr.data.sources import Sample
@@ -11,6 +12,8 @@ from dptr.text.corpus import Corpus
 from dptr.text.streamed import REDRAW
 from dptr.utils.errors import UserError
 
+Tell = Callable[[list[str]], None]  # gets the lines of ``RenderedWords.describe``
+UNDRAWABLE_SAMPLE = 5000  # words that are searched for ones that no font can draw, for the log
 _ATTEMPTS = 100  # words that are tried before no font seems to draw any
 
 
@@ -50,7 +53,13 @@ class RenderedWords:
         crop, stops = self.renderer.render_with_stops(word, index)
         return crop, word, stops
 
-    def undrawable(self, count: int = 5000) -> dict[str, int]:
+    def describe(self) -> list[str]:
+        """Lines for the log: the corpus with what it left out, and how many words no font can draw."""
+        undrawable = self.undrawable().items()
+        notes = [f"words left out: {count} of the first {UNDRAWABLE_SAMPLE:,}, {why}" for why, count in undrawable]
+        return [self.corpus.describe(), *notes]
+
+    def undrawable(self, count: int = UNDRAWABLE_SAMPLE) -> dict[str, int]:
         """Count, by reason, those of the first ``count`` words that no font can draw."""
         missing = [word for word in map(self.corpus.word, range(count)) if not self.renderer.can_draw(word)]
         return {"no font draws it": len(missing)} if missing else {}

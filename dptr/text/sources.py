@@ -27,6 +27,7 @@ from dptr.utils.reading import LARGEST, read_file
 
 PLACEHOLDER = "number placeholder"
 HEADING = "heading"
+COUNT = "number taken as a count"
 _SAMPLE = 100  # lines to check first whether a text may be a list of frequencies
 _MERGED = re.compile(r"0[.,]*0")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE]-?[0-9]+)?")
@@ -93,35 +94,46 @@ def read_words(source: SourceConfig) -> Entries:
     ones of a list with counts, otherwise a random sample.
     """
     text = _read_text(source.path, "file")
-    counted, headings = _read_counts(text)
-    if counted:
-        least, most = min(counted.values()), max(counted.values())
-        entries = [(word, math.log1p(count / least) / math.log1p(most / least)) for word, count in counted.items()]
-        entries.sort(key=lambda entry: entry[1], reverse=True)
-        kept = {word for word, _ in entries[: source.max_words or None]}
-    else:
-        entries = [(word, 1.0) for word in text.split()]
-        kept = _some([word for word, _ in entries], source.max_words) if source.max_words else set()
-    left_out = {HEADING: headings} if headings else {}
-    if not source.max_words or len(entries) <= source.max_words:
+    counted, left_out = _read_counts(text)
+    if not counted:
+        words = text.split()
+        return _keep([(word, 1.0) for word in words], _some(words, source.max_words), source.max_words, {})
+    least, most = min(counted.values()), max(counted.values())
+    entries = [(word, math.log1p(count / least) / math.log1p(most / least)) for word, count in counted.items()]
+    entries.sort(key=lambda entry: entry[1], reverse=True)
+    kept = {word for word, _ in entries[: source.max_words or None]}
+    return _keep(entries, kept, source.max_words, left_out)
+
+
+def read_lines(source: SourceConfig) -> Entries:
+    """Texts of a text or gzip file, one on each line, with their spaces; repeated ones have more weight.
+
+    At most ``max_words`` different ones are kept, a random sample.
+    """
+    lines = [text for line in _read_text(source.path, "lines").split("\n") if (text := line.strip())]
+    return _keep([(line, 1.0) for line in lines], _some(lines, source.max_words), source.max_words, {})
+
+
+def _keep(entries: list[tuple[str, float]], kept: set[str], most: int, left_out: dict[str, int]) -> Entries:
+    """The entries in ``kept`` if there are more than ``most`` (0 = no limit), and what was left out with the others."""
+    if not most or len(entries) <= most:
         return entries, left_out
     used = [entry for entry in entries if entry[0] in kept]
-    if len(used) < len(entries):
-        left_out[f"beyond {source.max_words:,} different words"] = len(entries) - len(used)
-    return used, left_out
+    beyond = {f"beyond {most:,} different words": len(entries) - len(used)} if len(used) < len(entries) else {}
+    return used, {**left_out, **beyond}
 
 
 def _some(words: Sequence[str], most: int) -> set[str]:
-    """A random sample of at most ``most`` distinct words, the same in each call."""
-    if len(words) <= most:
+    """A random sample of at most ``most`` distinct words, the same in each call; all if ``most`` is 0."""
+    if not most or len(words) <= most:
         return {*words}
     different = list(dict.fromkeys(words))
     chosen = np.random.Generator(np.random.Philox(key=0)).permutation(len(different))[:most]
     return {different[number] for number in chosen}
 
 
-def _read_counts(text: str) -> tuple[dict[str, float], int]:
-    """Counts by word in a list of frequencies, and its number of heading lines; ({}, 0) for other texts.
+def _read_counts(text: str) -> tuple[dict[str, float], dict[str, int]]:
+    """Counts by word in a list of frequencies, and how many counts and headings it has; ({}, {}) for other texts.
 
     A text in which half or more of the words are numbers is not such a list, unless its lines are numbered. Counts of 0
     or less are replaced by the smallest positive one.
@@ -144,8 +156,8 @@ def _read_counts(text: str) -> tuple[dict[str, float], int]:
         for fields, number in zip(rows, numbers, strict=True):
             for word in fields[int(numbered) : -1] if end else fields[1:]:
                 counts[word] = counts.get(word, 0.0) + max(number, least)
-        return counts, heading
-    return {}, 0
+        return counts, {COUNT: len(rows), **({HEADING: heading} if heading else {})}
+    return {}, {}
 
 
 def _rows(text: str) -> Iterator[list[str]]:
@@ -199,6 +211,7 @@ READERS = {
     "cldr": read_cldr,
     "hunspell": read_hunspell,
     "file": read_words,
+    "lines": read_lines,
     "labels": read_labels,
 }
 

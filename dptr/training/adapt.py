@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from dptr.models.checkpoint import Loaded, digest_tensors, save_checkpoint
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import Recognizer
 from dptr.synth import FontIndex, Renderer, find_fonts
-from dptr.synth.source import RenderedWords
+from dptr.synth.source import UNDRAWABLE_SAMPLE, RenderedWords
 from dptr.text.charset import show
 from dptr.text.corpus import Corpus, in_language
 from dptr.text.tokenizer import Decoded, Tokenizer
@@ -37,7 +37,7 @@ from dptr.training.device import make_accelerator
 from dptr.training.forgetting import FRACTIONS, sweep_interpolations
 from dptr.training.resolve import resolve_adapt
 from dptr.training.slots import SlotBank
-from dptr.training.sources import RENDERED_VALIDATION, UNDRAWABLE_SAMPLE, rendered_words
+from dptr.training.sources import RENDERED_VALIDATION, rendered_words
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
@@ -291,8 +291,9 @@ def compose_domain(recipe: AdaptRecipe, tokenizer: Tokenizer, others: Features) 
 
 
 def domain_corpus(recipe: AdaptRecipe, tokenizer: Tokenizer, seed: int) -> Corpus:
-    """The words of ``recipe.text``."""
-    sources, words = tuple(SourceConfig(kind="file", path=path) for path in recipe.text), recipe.words
+    """The words of ``recipe.text``; its lines, if the recognizer writes spaces."""
+    kind: Literal["lines", "file"] = "lines" if tokenizer.charset.spaced else "file"
+    sources, words = tuple(SourceConfig(kind=kind, path=path) for path in recipe.text), recipe.words
     config = CorpusConfig(
         sources=sources, heldout=words.heldout, upper=words.upper, title=words.title, mixed=words.mixed,
         punctuation=words.punctuation,

@@ -184,6 +184,8 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         trainer.log.say(line)
     if others:
         _report_forgetting(trainer, task, out)
+    if trainer.progress.best[""] == trainer.progress.baseline[""]:
+        trainer.log.say(f"no later state was better than step 0, so {out / 'model'} has the weights of the start")
     return out / "model"
 
 

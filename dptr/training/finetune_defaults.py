@@ -74,20 +74,24 @@ def finetune_defaults(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[st
     ]
     lists = word_files(model)
     if lists and "sources" not in recipe.corpus.model_fields_set:
-        sources = "".join(f'{{kind="file", path={json.dumps(path, ensure_ascii=False)}}}, ' for path in lists)
+        sources = "".join(f'{{kind="{kind}", path={json.dumps(path, ensure_ascii=False)}}}, ' for kind, path in lists)
         setting = f'corpus.sources=[{sources}{{kind="pattern", weight=0.25}}]'
         messages.append(
-            f"{model} learned words of {', '.join(lists)}; to render these beside your crops too, pass "
-            f"--set {shlex.quote(setting)}"
+            f"{model} learned words of {', '.join(path for _, path in lists)}; to render these beside your crops too, "
+            f"pass --set {shlex.quote(setting)}"
         )
     return recipe, messages
 
 
-def word_files(model: str) -> list[str]:
-    """The word files that a recognizer's card names as sources of its training."""
+def word_files(model: str) -> list[tuple[str, str]]:
+    """Kind and path of the text files that a recognizer's card names as sources of its training."""
     listed = _get_nested(card_of(model) if model else None, "recipe", "corpus", "sources")
     sources = [source for source in listed if isinstance(source, dict)] if isinstance(listed, list) else []
-    return [str(source["path"]) for source in sources if source.get("kind") == "file" and source.get("path")]
+    return [
+        (source["kind"], str(source["path"]))
+        for source in sources
+        if source.get("kind") in ("file", "lines") and source.get("path")
+    ]
 
 
 def encoder_kind(model: str) -> str:

@@ -36,7 +36,6 @@ from dptr.utils.errors import UserError
 from dptr.utils.sizes import VariableSizeCrops, group_by_size
 
 RENDERED_VALIDATION = 512  # rendered held-out words
-UNDRAWABLE_SAMPLE = 5000  # words that are searched for ones that no font can draw, for the log
 SHARD_SAMPLE = 2000  # crops of shards whose labels choose the direction
 
 
@@ -88,10 +87,7 @@ def rendered_words(
     train = RenderedWords(
         Corpus(corpus, charset, max_length, seed), Renderer(render, seed, FontIndex(fonts, render.font_split), size)
     )
-    undrawable = train.undrawable(UNDRAWABLE_SAMPLE).items()
-    notes = [*describe_embedded(fonts, render.fonts), train.corpus.describe()]
-    notes += [f"words left out: {count} of the first {UNDRAWABLE_SAMPLE:,}, {reason}" for reason, count in undrawable]
-    return train, make_validation, notes
+    return train, make_validation, [*describe_embedded(fonts, render.fonts), *train.describe()]
 
 
 def packed_batches(

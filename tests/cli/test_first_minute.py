@@ -54,6 +54,11 @@ WRONG: list[tuple[str, str]] = [
     ("read word.png --lexicon missing.txt", "missing.txt"),
     ("read word.png --lexicon blank.txt", "no words"),
     ("read word.png --model dptr-en --lexicon euro.txt", "'€' (U+20AC) not among the 94 characters"),
+    (
+        "read word.png -o words.xlsx",
+        "words.xlsx: the suffix of no format of this command; pass --format (tsv, csv, json, text)",
+    ),
+    ("eval missing -o errors.html", "errors.html: the suffix of no format of this command; pass --format (text, json)"),
     ("read word.png -o empty", "a folder; pass the name of a file"),
     ("predict missing.png", "missing.png: No such file"),
     ("eval", "pass --data DIR"),

@@ -74,6 +74,22 @@ def test_an_altered_copy_is_found_among_others(change: str) -> None:
     assert pairs[0][2] >= 0.95
 
 
+def test_copies_of_noisy_labels_are_found_and_similar_labels_are_not() -> None:
+    """Flat ground: which of two cells is brighter is chance there, and compression changes it."""
+
+    def label(text: str, rng: np.random.Generator) -> Image.Image:
+        image = Image.new("RGB", (180, 40), (215, 210, 200))
+        ImageDraw.Draw(image).text((6, 4), text, fill=(40, 40, 50), font=ImageFont.load_default(28))
+        noise = rng.normal(0, 12, (40, 180, 1))
+        return Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
+
+    rng = np.random.default_rng(0)
+    ours = [label(f"SN-{rng.integers(1000, 9999)}/{letter}", rng) for letter in "ABCDEFGHIJKLMNOPQRST"]
+    copies = [recompressed(image, 40) for image in ours]
+    pairs = near_duplicates(*looks(ours), *looks(copies))
+    assert sorted(pair[:2] for pair in pairs) == [(row, row) for row in range(len(ours))]
+
+
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = [picture(word) for word in WORDS]
     expected = [(row, row) for row in range(len(WORDS))]

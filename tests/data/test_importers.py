@@ -119,6 +119,8 @@ def test_columns_are_named_or_numbered(tmp_path):
         ("t.tsv", "a.png\tone\nb.png\n", ("line 2", "1 columns")),
         ("t.tsv", "a.png\tone\nb.png\ttwo\tthree\n", ("line 2", "3 columns")),
         ("t.tsv", "", ("no line",)),
+        ("t.csv", "path;label\na.png;one\n", ("one column (path;label)", "with commas between columns")),
+        ("t.tsv", "a.png,one\n", ("one column (a.png,one)", "with tabs between columns")),
         ("t.csv", 'a.png,one\nb.png,"two\n', ("line 2", "not valid CSV")),
         ("t.jsonl", '{"path": "a.png", "label": "one"}\n{"path": \n', ("line 2", "not valid JSON")),
         ("t.jsonl", '{"path": "a.png", "label": 12}\n', ("line 1", "'label' is '12', a int")),

@@ -15,6 +15,7 @@ from dptr.evaluation.calibration import (
     MIN_EXPONENT,
     MIN_TEMPERATURE,
     MIN_WORDS,
+    Calibration,
     count_as,
     fit_power,
     fit_temperature,
@@ -199,3 +200,9 @@ def test_a_planted_length_is_found(length: float) -> None:
     correct = rng.random(6000) < products ** (1.5 * (1.0 + lengths) ** -length)
     found = fit_power(products.tolist(), lengths.tolist(), correct.tolist(), [0] * 6000)
     assert found == (pytest.approx(1.5, rel=0.25), pytest.approx(length, abs=0.06))
+
+
+def test_a_card_rounds_thresholds_down() -> None:
+    """Rounded to the nearest, 0.9999996 would be 1, which no reading reaches."""
+    card = Calibration(1.0, None, {0.99: (0.9999996, 0.1234567), 0.9: (0.25, 1.0)}, 100).to_card()
+    assert card == {"thresholds": {"n": 100, "0.99": [0.999999, 0.123457], "0.9": [0.25, 1.0]}}

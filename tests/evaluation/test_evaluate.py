@@ -153,6 +153,17 @@ def test_tables_hold_every_result(data: Path) -> None:
     assert "42.86 %" in rows[2]
 
 
+@pytest.mark.parametrize("sure", [0.9843561, 0.9996, 0.99999996, 0.95])
+def test_the_printed_threshold_accepts_the_crops_that_it_was_found_on(sure: float, tmp_path: Path) -> None:
+    """Copied to ``--min-confidence``: not 1.000, and no crop below it that is wrong."""
+    table: list[tuple[str, str | None, float]] = [("a", "a", sure), ("b", "b", sure), ("c", "x", sure - 3e-6)]
+    report = evaluate(PlantedReader(table), [write_folder(tmp_path / "crops", table)])
+    assert (report.results[0].sure_from, report.results[0].sure_share) == (sure, 2 / 3)
+    for page in (report.to_terminal(), report.to_markdown(), report.to_html()):
+        (printed,) = re.findall(r"([0-9.]+) \(66\.7 %\)", page)
+        assert sure - 3e-6 < float(printed) <= sure
+
+
 def test_a_set_without_a_crop_to_judge_has_no_rate(tmp_path: Path) -> None:
     data = write_folder(tmp_path / "none", [("??", "x", 0.5), ("word", None, 0.5)])
     report = evaluate(PlantedReader([("??", "x", 0.5)] * 2), [data])

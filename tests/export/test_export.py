@@ -358,6 +358,18 @@ def test_the_command_exports_and_compares_on_rendered_words(tmp_path: Path, caps
     assert OnnxModel(path).metadata["numbers"] == "float16 weights"
 
 
+def test_pictures_that_cannot_be_opened_are_passed_over_and_said(data: Path, tmp_path: Path, capsys) -> None:
+    shutil.copytree(data, tmp_path / "crops")
+    (tmp_path / "crops" / "2.png").write_bytes(b"damaged")
+    (tmp_path / "crops" / "3.png").unlink()
+    arguments = ["export", "--model", "dptr-en-tiny", "--data", str(tmp_path / "crops"), "-o", str(tmp_path / "m.onnx")]
+    assert run([*arguments, "--crops", "22"]) == 0
+    told = capsys.readouterr()
+    assert "dropped 2 (unreadable image)" in told.err and "22 of 22 crops read alike" in told.out
+    assert run([*arguments, "--crops", "23"]) == 2
+    assert "22 crops (2 unreadable image), 23 asked for" in capsys.readouterr().err
+
+
 def test_metadata_holds_all_that_a_reader_needs(shipped) -> None:
     properties = {each.key: each.value for each in onnx.load(shipped).metadata_props}
     described = json.loads(properties[METADATA])

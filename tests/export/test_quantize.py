@@ -94,7 +94,10 @@ def test_a_sample_is_spread_over_all_sets(tmp_path: Path) -> None:
         lines = [f"{index}.png\tword\n" for index in range(count)]
         (tmp_path / name / "labels.tsv").write_text("".join(lines), "utf-8")
     folders = [tmp_path / "few", tmp_path / "many"]
-    sample = load_sample(folders, CropSizes(8, 16), 7)
+    sample, _ = load_sample(folders, CropSizes(8, 16), 7)
     assert [int(crop[0, 0, 0]) for crop in sample] == [0, 1, 100, 102, 104, 106, 108]
-    with pytest.raises(UserError, match="12 crops, 13 asked for"):
+    (tmp_path / "many" / "2.png").write_bytes(b"not a picture")
+    sample, drops = load_sample(folders, CropSizes(8, 16), 7)
+    assert [int(crop[0, 0, 0]) for crop in sample] == [0, 1, 100, 104, 106, 108, 101] and drops.total == 1
+    with pytest.raises(UserError, match=r"11 crops \(1 .*\), 13 asked for"):
         load_sample(folders, CropSizes(8, 16), 13)

@@ -77,6 +77,13 @@ def test_from_labels_to_a_file_and_what_it_changed(store: Store) -> None:
     assert second.number == 2 and [each.number for each in list_runs(store.folder)] == [2, 1]
 
 
+def test_spaces_of_texts_stay_for_a_recognizer_that_writes_them(store: Store) -> None:
+    for reader, text in ((tiny(), "RuedelaPaix"), (Reader("dptr-latin"), "Rue de la Paix")):
+        trainings = Trainings(store)
+        run = await_end(trainings, trainings.start("adapt", reader, 1, [" Rue de\u00a0la  Paix "]).number)
+        assert run.words.read_text() == f"{text}\n"
+
+
 def test_one_at_a_time_stopped_and_resumed(store: Store) -> None:
     trainings = Trainings(store)
     run = trainings.start("adapt", tiny(), 1, ["slow", "Müller", "slow", ""])

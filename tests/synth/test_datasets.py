@@ -173,6 +173,15 @@ def test_command(font_folder, tmp_path, capsys):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize("kind", ["folder", "lmdb", "pack"])
+def test_what_is_left_out_of_a_word_list_is_said(kind, font_folder, tmp_path, capsys):
+    (tmp_path / "codes.txt").write_text("LOT 690\nØ12 4\nEXP 691\n", encoding="utf-8")
+    words = f'corpus.sources=[{{kind="file", path="{tmp_path / "codes.txt"}"}}]'
+    common = ["synth", "--count", "3", "--format", kind, "--set", f"render.fonts=['{font_folder}']", "--set", words]
+    assert run([*common, "--out", str(tmp_path / kind)]) == 0
+    assert "left out: number taken as a count 3, outside charset 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["sheet.png", "sheet.html", "sheet.txt"])
 def test_sheet_shows_the_first_crops(name, font_folder, tmp_path, capsys):
     arguments = ["synth", "--count", "5", "--format", "folder", "--set", f"render.fonts=['{font_folder}']"]

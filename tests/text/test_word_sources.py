@@ -123,7 +123,7 @@ def test_counts_beside_words_are_no_words(tmp_path, text):
     assert [word for word, _ in entries] == ["one", "two", "three"]
     weights = [weight for _, weight in entries]
     assert weights[0] == 1 and weights == sorted(weights, reverse=True) and 0 < weights[2] < 0.4
-    assert left_out == ({"heading": 1} if text.startswith("word") else {})
+    assert left_out == {"number taken as a count": 3, **({"heading": 1} if text.startswith("word") else {})}
     most = read_source(SourceConfig(kind="file", path=str(tmp_path / "words.txt"), max_words=1))
     assert [word for word, _ in most[0]] == ["one"] and most[1]["beyond 1 different words"] == 2
 
@@ -154,3 +154,14 @@ def test_of_many_words_some_are_chosen_by_chance(tmp_path):
     assert left_out == {"beyond 100 different words": 1010 - len(entries)}
     assert read_source(source) == (entries, left_out)
     assert len(read_source(source.model_copy(update={"max_words": 1000}))[0]) == 1010
+
+
+def test_a_line_is_one_text_with_its_number(tmp_path):
+    """As words, each line would be a street and how often it occurs."""
+    (tmp_path / "streets.txt").write_bytes("\ufeffRue Foch 12\r\n\r\n Am\u00a0Ring 4 \r\nRue Foch 12".encode())
+    source = SourceConfig(kind="lines", path=str(tmp_path / "streets.txt"))
+    expected = [("Rue Foch 12", 1.0), ("Am\u00a0Ring 4", 1.0), ("Rue Foch 12", 1.0)]
+    assert read_source(source) == (expected, {})
+    entries, left_out = read_source(source.model_copy(update={"max_words": 1}))
+    assert len({entry for entry, _ in entries}) == 1
+    assert left_out == {"beyond 1 different words": 3 - len(entries)}

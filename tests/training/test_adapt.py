@@ -12,10 +12,12 @@ import torch
 from helpers_train import DOMAIN, WORDS, Parts, records
 
 from dptr.config.model import ModelConfig
+from dptr.config.train import AdaptRecipe
 from dptr.data.augment import to_pixels
 from dptr.data.sources import Sample
 from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.recognizer import build_recognizer
+from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training import adapt as module
 from dptr.training.adapt import Features, FeatureSets, adapt, decoder_accuracy, pad_memory, prepare_features
@@ -202,3 +204,15 @@ def test_memories_of_several_lengths_are_read_as_each_alone(decoder: dict, parts
     torch.testing.assert_close(together, torch.stack(alone).sum())
     adapted = adapt(parts.recipe("adapt", f'init.model="{tmp_path / "wide"}"', "run.steps=2"), tmp_path / "run")
     assert open_checkpoint(adapted).config == wide
+
+
+def test_a_recognizer_that_writes_spaces_learns_lines(tmp_path: Path) -> None:
+    """Without spaces it learns words, and what is left of a line of a word and a number is the word."""
+    (tmp_path / "streets.txt").write_text("Rue Foch 12\nAm Ring 4\n", encoding="utf-8")
+    recipe = AdaptRecipe(text=(str(tmp_path / "streets.txt"),))
+    drawn = {}
+    for charset in ("94", "94+space"):
+        corpus = module.domain_corpus(recipe, Tokenizer(resolve_charset(charset), 25), 0)
+        drawn[charset] = {corpus.word(index) for index in range(50)}
+        assert ("number taken as a count 2" in corpus.describe()) == (charset == "94")
+    assert drawn == {"94": {"Rue", "Foch", "Am", "Ring"}, "94+space": {"Rue Foch 12", "Am Ring 4"}}

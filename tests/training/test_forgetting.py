@@ -48,6 +48,7 @@ def test_of_states_that_lose_little_the_best_is_kept_and_the_loss_is_told(
     logged = [row for row in records(tmp_path / "run") if "validation_word_accuracy_0.75" in row]
     assert [row[f"validation_others_{name}_0.75"] for row in logged] == [0.77, 0.81]
     assert "model-unlimited reads 90.0% of your validation crops" in printed and "loses 10.0 of" in printed
+    assert "of the start" not in printed
 
 
 def test_a_state_that_forgot_too_much_is_kept_beside(
@@ -60,6 +61,7 @@ def test_a_state_that_forgot_too_much_is_kept_beside(
     finetune(recipe, tmp_path / "run")
     printed, name = capsys.readouterr().err, f"{parts.folder.name}/crops"
     run = tmp_path / "run"
+    assert f"no later state was better than step 0, so {run}/model has the weights of the start" in printed
     assert f"{run}/model-unlimited reads 90.0% of your validation crops where {run}/model reads 30.0%, and " in printed
     assert f"loses 10.0 of {name} (points): take it if other crops do not matter" in printed
     results = [

@@ -22,7 +22,7 @@ from dptr.version import __version__
 
 SMALLEST = 8  # pixels; a word with a shorter side below this is hardly readable
 MOJIBAKE = "label damaged by a wrong encoding"
-CONTROL = "control or invisible characters in the label"
+CONTROL = "control, private, or unassigned characters in the label"
 TINY = "tiny picture"
 TURNED = "picture taller than twice its width"
 REPEATED = "the same picture twice, labeled alike"

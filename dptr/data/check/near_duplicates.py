@@ -12,7 +12,7 @@ from PIL import Image
 from dptr.utils.resize import shorten
 
 CELLS = 16  # in each direction
-FARTHEST = 52  # of 512 bits that may differ
+FARTHEST = 110  # of 512 bits that may differ; those of flat areas are chance (docs/LOG.md)
 THUMBNAIL = (64, 16)  # width and height in pixels
 LIKEST = 0.95  # least correlation of the thumbnails of near-duplicates
 _BLOCK = 4096  # crops compared at once

@@ -153,6 +153,9 @@ def _separated_rows(path: Path, columns: tuple[str, str] | None) -> list[_Row]:
 
 def _choose_columns(header: list[str], columns: tuple[str, str] | None, path: Path) -> tuple[int, int, bool]:
     """The columns of picture and label, from 0, and whether the first line names them."""
+    if len(header) == 1:
+        separator = "commas" if path.suffix.lower() == ".csv" else "tabs"
+        raise UserError(f"{path}: one column ({header[0][:80]}); write path and label with {separator} between columns")
     if columns is not None and all(name.isdecimal() for name in columns):
         picture, label = (int(name) - 1 for name in columns)
         if min(picture, label) < 0:
