@@ -102,7 +102,8 @@ class Trainings:
             kind: the ``dptr`` command that trains.
             reader: the recognizer that the training starts from, and that the result is compared with.
             minutes: the time limit, within ``MINUTES``.
-            words: the words to learn, for ``adapt``.
+            words: the words to learn, for ``adapt``; or texts with spaces, which are split if the recognizer writes no
+                spaces.
             may_forget: whether the training may keep a state that reads other words less accurately than before,
                 without a limit on the loss.
 
@@ -117,8 +118,9 @@ class Trainings:
         base = self.base_of(reader)
         if not MINUTES[0] <= minutes <= MINUTES[1]:
             raise UserError(f"{minutes:g} minutes: pass {MINUTES[0]:g} to {MINUTES[1]:g}")
-        normalize = reader.tokenizer.charset.normalize  # keeps spaces if the recognizer writes them
-        unique_words = list(dict.fromkeys(word for each in words if (word := normalize(each))))
+        charset = reader.tokenizer.charset
+        texts = words if charset.spaced else [word for each in words for word in each.split()]
+        unique_words = list(dict.fromkeys(text for each in texts if (text := charset.normalize(each))))
         if kind == "adapt" and not 0 < len(unique_words) <= WORDS:
             raise UserError(f"{len(unique_words)} words: pass 1 to {WORDS:,}, one a line")
         if kind == "finetune" and sum(self._store.counts()[state] for state in ACCEPTED) < 2:

@@ -141,7 +141,7 @@ class Trained:
         """
         words = body.fields.get("words")
         if isinstance(words, str):
-            body.fields["words"] = words.split()
+            body.fields["words"] = words.splitlines()
         fields = parse_fields(Start, body.fields)
         if any(len(word) > LONGEST for word in fields.words):
             raise Refusal(400, f"a word of more than {LONGEST} characters; write one a line")

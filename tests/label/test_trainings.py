@@ -77,8 +77,8 @@ def test_from_labels_to_a_file_and_what_it_changed(store: Store) -> None:
     assert second.number == 2 and [each.number for each in list_runs(store.folder)] == [2, 1]
 
 
-def test_spaces_of_texts_stay_for_a_recognizer_that_writes_them(store: Store) -> None:
-    for reader, text in ((tiny(), "RuedelaPaix"), (Reader("dptr-latin"), "Rue de la Paix")):
+def test_a_line_is_one_text_for_a_recognizer_that_writes_spaces(store: Store) -> None:
+    for reader, text in ((tiny(), "Rue\nde\nla\nPaix"), (Reader("dptr-latin"), "Rue de la Paix")):
         trainings = Trainings(store)
         run = await_end(trainings, trainings.start("adapt", reader, 1, [" Rue de\u00a0la  Paix "]).number)
         assert run.words.read_text() == f"{text}\n"
@@ -224,6 +224,14 @@ def test_at_least_one_crop_is_held_out(tmp_path: Path) -> None:
         share = hold_out(dataset.path)
         held = is_held_out(np.array([hash_picture(dataset.image_bytes(i)) for i in range(count)], np.uint32), share)
         assert 0 < held.sum() < count and (share == SHARE or held.sum() == 1)
+
+
+def test_a_word_list_has_one_text_a_line(store: Store) -> None:
+    app = make_app(labeling=Labeling(Finder(store), 10_000_000), reader=Reader("dptr-latin"))
+    with make_client(app) as client:
+        begun = {"kind": "adapt", "minutes": 1, "words": "Rue Foch\r\n\nAvenue de  Paris\n"}
+        number = client.post("/v1/label/trainings", json=begun).json()["number"]
+    assert open_run(store.folder / "runs" / str(number)).words.read_text() == "Rue Foch\nAvenue de Paris\n"
 
 
 def test_a_recognizer_is_used_without_a_restart(store: Store, tmp_path: Path) -> None:

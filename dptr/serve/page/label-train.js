@@ -182,7 +182,7 @@ async function download() {
 export function startTraining(showMessage) {
   notify = showMessage;
   press("train", () => begin({ kind: "finetune" }));
-  press("adapt", () => begin({ kind: "adapt", words: get("words").value.split(/\s+/).filter(Boolean) }));
+  press("adapt", () => begin({ kind: "adapt", words: get("words").value.split("\n").filter((line) => line.trim()) }));
   press("stop", () => act(`/${number()}`, { action: "stop" }));
   press("resume", () => act(`/${number()}`, { action: "resume" }));
   press("use", async () => {
