@@ -11,7 +11,7 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from dptr.config.base import Config, KindConfig
 from dptr.config.decoders import DEEPEST, WIDEST, DecoderConfig, Initialization, PARSeqConfig
-from dptr.config.size import LONGEST_SIDE, CropSize, Pixels
+from dptr.config.size import LONGEST_SIDE, CropSize, Pixels, Stretch
 from dptr.utils.sizes import check_sizes
 
 LONGEST = 4096  # characters; bound on ``max_length``
@@ -88,10 +88,11 @@ class PPOCRConfig(EncoderConfig):
     height: int = Field(48, ge=16, le=LONGEST_SIDE)  # pixels; the published weights are for 48
     width: int = Field(64, ge=8, le=LONGEST_SIDE)
     max_width: int = Field(960, ge=0, le=LONGEST_SIDE)  # pixels; pictures keep their aspect ratio from width up to it
+    stretch: Stretch = 1.0  # for scripts with many characters in little width
 
     @property
     def crop_size(self) -> CropSize:
-        return CropSize(height=self.height, width=self.width, max_width=self.max_width)
+        return CropSize(height=self.height, width=self.width, max_width=self.max_width, stretch=self.stretch)
 
     @model_validator(mode="after")
     def _possible_sizes(self) -> PPOCRConfig:

@@ -10,6 +10,7 @@ from dptr.config.base import Config
 from dptr.utils.sizes import Sizes, check_sizes
 
 LONGEST_SIDE = 4096  # pixels of a crop
+Stretch = Annotated[float, Field(ge=0.5, le=4)]  # factor on the aspect ratio of pictures: dptr.utils.sizes.Sizes
 Pixels = Annotated[int, Field(ge=8, le=LONGEST_SIDE)]
 
 
@@ -20,6 +21,7 @@ class CropSize(Sizes, Config):
     width: int = Field(128, ge=8, le=LONGEST_SIDE)
     max_width: int = Field(0, ge=0, le=LONGEST_SIDE)  # of crops of longer pictures, in steps of 32; 0 = none
     sizes: tuple[tuple[Pixels, Pixels], ...] = ()  # height and width of crops for pictures that are less long
+    stretch: Stretch = 1.0
 
     @model_validator(mode="after")
     def _possible(self) -> CropSize:

@@ -29,6 +29,7 @@ from dptr.utils.sizes import WIDTH_STEP, CropSizes, Sizes
 from dptr.version import __version__
 
 FORMAT = 1  # of the JSON in the metadata; files of another format are refused
+STRETCHED = 2  # the format of files with ``stretch`` other than 1, which older versions would read wrongly
 METADATA = "dptr"
 SUFFIX = ".onnx"
 LARGEST_SIDE, LONGEST_WORD = 4096, 4096  # pixels, characters: far above any model; bounded before they are allocated
@@ -193,7 +194,8 @@ def dump_metadata(
     Args:
         name: of the model.
         tokenizer: its charset, longest word, and order of characters are written.
-        size: of crops, as keys ``height``, ``width``, ``widest`` (``Sizes.max_width``), and ``sizes``.
+        size: of crops, as keys ``height``, ``width``, ``widest`` (``Sizes.max_width``), ``sizes``, and
+            ``stretch``.
         card: the model card of the checkpoint.
         weights: digest (``dptr.utils.files.digest``) of the exported checkpoint's weights.
         numbers: type of the weights in the graph: ``float32``, ``float16 weights``, ``int8 weights``,
@@ -203,7 +205,7 @@ def dump_metadata(
     several = len(size.every) > 1
     return json.dumps(
         {
-            "format": FORMAT,
+            "format": FORMAT if size.stretch == 1 else STRETCHED,
             "name": name,
             "charset": {"name": tokenizer.charset.name, "characters": "".join(tokenizer.charset.characters)},
             "visual": tokenizer.visual,
@@ -213,6 +215,7 @@ def dump_metadata(
             "width": size.width,
             "widest": size.max_width,
             "sizes": size.sizes,
+            "stretch": size.stretch,
             "preprocessing": {
                 "colors": "RGB",
                 "resize": "stretch, Pillow BICUBIC (antialiased)"
@@ -241,9 +244,10 @@ def _load_metadata(path: str | Path, entries: dict[str, str]) -> dict[str, Any]:
         version = metadata.get("format")
     except (ValueError, RecursionError, AttributeError) as error:
         raise _damaged(path, error) from error
-    if version != FORMAT:
+    if version not in (FORMAT, STRETCHED):
         raise UserError(
-            f"{path}: export format {version!r}; this version of dptr reads format {FORMAT}; export the model again"
+            f"{path}: export format {version!r}; this version of dptr reads formats {FORMAT} and {STRETCHED}; "
+            "export the model again"
         )
     return metadata
 
@@ -264,7 +268,10 @@ def _parse_size(metadata: dict[str, Any]) -> Sizes:
     sides = [height, width, widest, *(side for pair in sizes for side in pair)]
     if not all(isinstance(side, int) and 0 <= side <= LARGEST_SIDE for side in sides) or not all(sides[:2]):
         raise ValueError(f"crops of {height}x{width} pixels")
-    return CropSizes(height, width, widest, sizes)
+    stretch = metadata.get("stretch", 1.0)
+    if not isinstance(stretch, int | float) or not 0.1 <= stretch <= 10:
+        raise ValueError(f"stretch of {stretch!r}")
+    return CropSizes(height, width, widest, sizes, stretch)
 
 
 def _find_search(outputs: set[str]) -> Literal["prefixes", "paths", "positions"]:

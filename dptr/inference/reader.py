@@ -339,8 +339,7 @@ class Reader:
         width, height = picture.width, picture.height
         if prediction.turned % UPSIDE_DOWN:
             width, height = height, width
-        crop_height, crop_width = self.size.every[-1]
-        notes = note_picture(width, height, crop_width / crop_height, prediction.product) + note_frames(picture.frames)
+        notes = note_picture(width, height, self.size.longest, prediction.product) + note_frames(picture.frames)
         return replace(prediction, notes=notes + prediction.notes) if notes else prediction
 
     def _open(self, source: Picture) -> Prepared | UserError:

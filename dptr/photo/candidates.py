@@ -98,10 +98,9 @@ class LineReaders:
 
     def _make_views(self, cut: CutLine, recognizer: str) -> LineViews:
         reader = self.of(recognizer)
-        height, width = reader.size.every[-1]
         reads_spaces = " " in reader.tokenizer.charset.characters
-        longest_line = LINE_SQUEEZED * width / height if reads_spaces else 0.0
-        longest_word = max(LONGEST, width / height)
+        longest_line = LINE_SQUEEZED * reader.size.longest if reads_spaces else 0.0
+        longest_word = max(LONGEST, reader.size.longest)
         return view_line(cut, reader.fit, longest_line, longest_word, reader.tokenizer.visual or "rtl", recognizer)
 
 

@@ -174,7 +174,7 @@ def _check_sizes(shard: _Shard, size: CropSize, folder: Path) -> None:
         raise UserError(
             f"pack {folder}: crops of {height}x{width} pixels where the encoder takes {size}; make one with "
             f"--set size.height={size.height} --set size.width={size.width} --set size.max_width={size.max_width} "
-            f"--set size.sizes={[*map(list, size.sizes)]}"
+            f"--set size.sizes={[*map(list, size.sizes)]} --set size.stretch={size.stretch:g}"
         )
 
 

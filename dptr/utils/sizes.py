@@ -31,12 +31,21 @@ class Sizes:
         height, width: of the usual crop, in pixels.
         max_width: of the widest crop, in pixels; 0 or ``width`` = no crop is wider than the usual one.
         sizes: height and width of further crops, for pictures of smaller aspect ratio.
+        stretch: factor on the aspect ratio of each picture. Above 1, letters are wider in a crop than in the picture. A
+            network with a token for every few pixels of the width then has more tokens for each letter.
     """
 
     height: int
     width: int
     max_width: int
     sizes: tuple[Size, ...]
+    stretch: float
+
+    @property
+    def longest(self) -> float:
+        """The aspect ratio, width / height, of the longest picture that is not squeezed."""
+        height, width = self.every[-1]
+        return width / height / self.stretch
 
     @property
     def every(self) -> tuple[Size, ...]:
@@ -45,7 +54,7 @@ class Sizes:
         return tuple(sorted([*self.sizes, *((self.height, width) for width in wide)], key=by_shape))
 
     def choose(self, aspect: float) -> Size:
-        """The size (height, width) whose aspect ratio is nearest to that of a picture.
+        """The size (height, width) whose aspect ratio is nearest to that of a picture, times ``stretch``.
 
         With SVTRv2's sizes 64x64, 48x96, 40x112 and 32x128, the choice changes at its thresholds up to rounding: 1.5,
         2.4, 3.4.
@@ -53,6 +62,7 @@ class Sizes:
         Args:
             aspect: width of the picture divided by its height.
         """
+        aspect = aspect * self.stretch
         steps = round((self.height * aspect - self.width) / WIDTH_STEP)
         width = min(max(self.width + steps * WIDTH_STEP, self.width), max(self.width, self.max_width))
         candidates: list[Size] = [(self.height, width), *self.sizes]
@@ -66,7 +76,8 @@ class Sizes:
         """The sizes for messages, such as ``64x64, 48x96, 32x128 to 32x640``."""
         longest = f" to {self.height}x{self.max_width}" if self.max_width > self.width else ""
         first = [f"{height}x{width}" for height, width in sorted(self.sizes, key=by_shape)]
-        return ", ".join([*first, f"{self.height}x{self.width}{longest}"])
+        stretched = f", pictures {self.stretch:g} times as wide" if self.stretch != 1 else ""
+        return ", ".join([*first, f"{self.height}x{self.width}{longest}"]) + stretched
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,7 @@ class CropSizes(Sizes):
     width: int
     max_width: int = 0
     sizes: tuple[Size, ...] = ()
+    stretch: float = 1.0
 
     def __post_init__(self) -> None:
         check_sizes(self.height, self.width, self.max_width, self.sizes)

@@ -103,12 +103,18 @@ def test_pictures_are_turned_clockwise(page: Any) -> None:
 
 @pytest.mark.parametrize(
     "sizes",
-    [CropSizes(32, 128), CropSizes(48, 64, 960), CropSizes(32, 128, 640, ((64, 64), (48, 96), (40, 112)))],
+    [
+        CropSizes(32, 128),
+        CropSizes(48, 64, 960),
+        CropSizes(48, 64, 960, stretch=1.5),
+        CropSizes(32, 128, 640, ((64, 64), (48, 96), (40, 112))),
+    ],
     ids=str,
 )
 def test_crops_have_the_sizes_that_the_reader_chooses(page: Any, sizes: CropSizes) -> None:
     aspects = [*np.geomspace(0.05, 60, 400).tolist(), *((64 + 16 * n) / 48 for n in range(60))]
     metadata = {"height": sizes.height, "width": sizes.width, "widest": sizes.max_width, "sizes": sizes.sizes}
+    metadata |= {"stretch": sizes.stretch} if sizes.stretch != 1 else {}
     code = """async ([held, aspects]) => {
         const { Sizes } = await import("./static/sizes.js");
         const sizes = new Sizes(held);
@@ -116,8 +122,7 @@ def test_crops_have_the_sizes_that_the_reader_chooses(page: Any, sizes: CropSize
     }"""
     chosen, longest = page.evaluate(code, [metadata, aspects])
     assert [tuple(size) for size in chosen] == [sizes.choose(aspect) for aspect in aspects]
-    height, width = sizes.every[-1]
-    assert longest == width / height
+    assert longest == sizes.longest
 
 
 @pytest.mark.parametrize("counted_as", ["", "aab\n\n", "\n\n\n\n\n"], ids=repr)

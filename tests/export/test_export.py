@@ -603,6 +603,18 @@ def test_weights_that_16_bits_cannot_hold_are_rounded_only_if_told(tmp_path: Pat
     assert kept == {"exact.half"} and rounded == {"exact.half", "between.half"}
 
 
+def test_a_file_says_how_much_pictures_are_stretched(tmp_path: Path) -> None:
+    graph = onnx.load(model_file("dptr-en", "model.onnx"))
+    for stretch, format in ((1.0, 1), (1.5, 2)):
+        size = CropSizes(32, 128, 640, stretch=stretch)
+        tokenizer = Tokenizer(resolve_charset("94"), 25)
+        metadata = dump_metadata("any", tokenizer, size, {}, "", "float32", 1.0)
+        assert json.loads(metadata)["format"] == format
+        onnx.helper.set_model_props(graph, {METADATA: metadata})
+        (tmp_path / "model.onnx").write_bytes(seal(graph.SerializeToString()))
+        assert OnnxModel(tmp_path / "model.onnx").size == size
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
@@ -625,7 +637,14 @@ def test_files_that_are_no_export_are_named(shipped, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="export format 99"):
         Reader(tmp_path / "later.onnx")
     described = json.loads(next(each.value for each in onnx.load(shipped).metadata_props if each.key == METADATA))
-    for broken in ("{oops", "[1]", '{"format": 1}', "[" * 20_000, json.dumps({**described, "sizes": [[1]]})):
+    for broken in (
+        "{oops",
+        "[1]",
+        '{"format": 1}',
+        "[" * 20_000,
+        json.dumps({**described, "sizes": [[1]]}),
+        json.dumps({**described, "stretch": "x"}),
+    ):
         onnx.helper.set_model_props(other, {METADATA: broken})
         onnx.save(other, tmp_path / "broken.onnx")
         with pytest.raises(UserError, match=r"broken\.onnx: its metadata is damaged"):

@@ -80,6 +80,30 @@ def test_sizes_are_those_of_svtrv2() -> None:
     assert str(size) == "64x64, 48x96, 40x112, 32x128 to 32x640" and str(CropSize()) == "32x128"
 
 
+def test_stretch_widens_the_crop_of_each_picture() -> None:
+    plain, stretched = (CropSize(height=48, width=64, max_width=960, stretch=stretch) for stretch in (1, 1.5))
+    for aspect in np.random.default_rng(0).uniform(0.1, 15, 200):
+        assert stretched.choose(aspect) == plain.choose(1.5 * aspect)
+    assert (plain.longest, stretched.longest) == (20, 20 / 1.5)
+    assert str(stretched) == "48x64 to 48x960, pictures 1.5 times as wide"
+
+
+def test_rendered_words_are_stretched_as_pictures_are(font_folder: Path) -> None:
+    render = RenderConfig(fonts=(str(font_folder),), effects={"quarter_turn": 0})
+    plain, stretched = (
+        Renderer(render, 0, size=CropSize(height=16, width=32, max_width=320, stretch=stretch)) for stretch in (1, 2)
+    )
+    widths = []
+    for index in range(20):
+        crop, stops = plain.render_with_stops("Wordlessness", index)
+        wider, after = stretched.render_with_stops("Wordlessness", index)
+        assert crop.shape[0] == wider.shape[0] == 16
+        widths.append((crop.shape[1], wider.shape[1]))
+        np.testing.assert_allclose(stops, after, atol=0.02)  # shares of the width
+    narrow, wide = np.mean(widths, 0)
+    assert 1.8 < wide / narrow < 2.2
+
+
 def test_a_picture_is_stretched_to_its_size_and_no_further() -> None:
     for picture in pictures(20):
         crop = fit(picture, SIZE)

@@ -1,6 +1,6 @@
 // Reads the metadata that "dptr export" writes into an ONNX file: JSON under the key "dptr", and a digest at the end.
 
-const FORMAT = 1;
+const FORMATS = [1, 2];
 const SEAL = 4 + "dptr-digest".length + 2 + 64; // bytes of the entry with the digest, which is at the end of the file
 const [LENGTH, METADATA] = [2, 14]; // wire type of length-delimited fields; number of ModelProto.metadata_props
 
@@ -52,7 +52,9 @@ export async function readMetadata(bytes) {
     throw new Error("The model is damaged. Load the page anew.");
   }
   if (!metadata) throw new Error("The model was not written by 'dptr export'.");
-  if (metadata.format !== FORMAT) throw new Error(`The model has export format ${metadata.format}; this page reads ${FORMAT}.`);
+  if (!FORMATS.includes(metadata.format)) {
+    throw new Error(`The model has export format ${metadata.format}; this page reads ${FORMATS.join(" and ")}.`);
+  }
   if (!["", "rtl", "ltr"].includes(metadata.visual ?? "")) throw new Error("The model is damaged. Load the page anew.");
   if (metadata.digest && !(await isWhole(bytes, entries))) throw new Error("The model is damaged. Load the page anew.");
   return metadata;

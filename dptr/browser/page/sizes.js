@@ -14,12 +14,14 @@ export function round(value) {
 
 export class Sizes {
   // The parameter is the metadata of a model. widest: the largest width; sizes: additional pairs [height, width]
-  constructor({ height, width, widest = 0, sizes = [] }) {
-    Object.assign(this, { height, width, widest: Math.max(widest, width), sizes });
+  // stretch: factor on the aspect ratio of each picture
+  constructor({ height, width, widest = 0, sizes = [], stretch = 1 }) {
+    Object.assign(this, { height, width, widest: Math.max(widest, width), sizes, stretch });
   }
 
-  // The size [height, width] for a picture. aspect: its width / height
-  choose(aspect) {
+  // The size [height, width] for a picture. pictured: its width / height
+  choose(pictured) {
+    const aspect = pictured * this.stretch;
     const steps = round((this.height * aspect - this.width) / WIDTH_STEP);
     const width = Math.min(Math.max(this.width + steps * WIDTH_STEP, this.width), this.widest);
     let best = [this.height, width];
@@ -29,9 +31,9 @@ export class Sizes {
     return best;
   }
 
-  // The width / height of the longest crop.
+  // The width / height of the longest picture that is not squeezed.
   get longest() {
-    return Math.max(this.widest / this.height, ...this.sizes.map(([height, width]) => width / height));
+    return Math.max(this.widest / this.height, ...this.sizes.map(([height, width]) => width / height)) / this.stretch;
   }
 
   fit(picture) {
