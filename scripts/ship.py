@@ -29,6 +29,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -145,20 +146,30 @@ def renew(name: str, target: Path, folders: Sequence[str], int8: Sequence[Path] 
 
 def export_in_8_bits(name: str, target: Path, folders: Sequence[str], crops: Sequence[Path]) -> None:
     """Export a shipped model to compute in 8 bits, and calibrate its confidences on the readings of the file."""
-    file = target / "model.onnx"
-    print(export(name, file, crops, RANGE_CROPS * len(crops), "static")[1])
-    model = OnnxModel(file)
-    labeled = load_crops(folders, model.tokenizer.charset, model.tokenizer.max_length, model.size)
-    protocol = confidence_protocol(model.tokenizer.charset)
-    calibration = calibrate(labeled, model.tokenizer, model.probabilities_and_paths, protocol, model.temperature)
-    path = target / "card.json"
+    file, path = target / "model.onnx", target / "card.json"
+    _, parity = export(name, file, crops, RANGE_CROPS * len(crops), "static")
+    assert parity is not None
+    print(parity.describe())
     card = {key: value for key, value in read_json(path, "model card").items() if key not in MEASURED}
-    write_json(path, card | calibration.to_card())
+    card |= calibrate_file(file, folders).to_card()
+    write_json(path, card)
+    replace_card(file, read_json(path, "model card"))
+
+
+def calibrate_file(file: Path, folders: Sequence[str | Path]) -> Calibration:
+    """Calibrate an exported file, at its temperature, on labeled crops that its model was not trained on."""
+    model = OnnxModel(file)
+    charset = model.tokenizer.charset
+    crops = load_crops([str(folder) for folder in folders], charset, model.tokenizer.max_length, model.size)
+    recognize = model.probabilities if model.searches != "paths" else model.probabilities_and_paths
+    return calibrate(crops, model.tokenizer, recognize, confidence_protocol(charset), model.temperature)
+
+
+def replace_card(file: Path, card: dict[str, Any]) -> None:
+    """Write another card into an exported file."""
     graph = onnx.load(file)
-    entries = {entry.key: entry.value for entry in graph.metadata_props}
-    metadata = json.loads(entries[METADATA])
-    metadata["card"] = read_json(path, "model card")
-    onnx.helper.set_model_props(graph, {METADATA: json.dumps(metadata, ensure_ascii=False)})
+    metadata = json.loads(next(entry.value for entry in graph.metadata_props if entry.key == METADATA))
+    onnx.helper.set_model_props(graph, {METADATA: json.dumps(metadata | {"card": card}, ensure_ascii=False)})
     with atomic_file(file) as aside:
         aside.write_bytes(seal(graph.SerializeToString()))
 

@@ -3,7 +3,8 @@
     python scripts/ship_recognizer.py runs/cyrillic cyrillic                # a run of dptr new-language
     python scripts/ship_recognizer.py models/dptr-latin latin --test crops  # a model's folder, and crops to judge it on
 
-The script writes recognizers/NAME with the ONNX file (float16 weights, or 8 bits with --int8), the card with the test
+The script writes recognizers/NAME with the ONNX file (float16 weights; 8 bits with --int8; computing in 8 bits with
+--static), the card with the test
 accuracy, a page, and a sheet of test crops with their readings. It adds the name to dptr/weights/recognizers.json and,
 as an extra, to pyproject.toml; the extra ``languages`` contains all recognizers. If --out is another folder than
 recognizers, these two files do not change. Needs [train] and [export].
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from ship import without_paths
+from ship import calibrate_file, replace_card, without_paths
 
 from dptr import __version__
 from dptr.data.labeled import open_labeled
@@ -103,8 +104,13 @@ def main() -> None:
     parser.add_argument(
         "--int8", action="store_true", help="store weights in 8 bits; the card has the accuracy of this file"
     )
+    parser.add_argument(
+        "--static", type=Path, help="validation crops: compute in 8 bits, with ranges and confidences from them"
+    )
     parser.add_argument("--out", type=Path, default=HOME, help="default: recognizers")
     options = parser.parse_args()
+    if options.int8 and options.static:
+        parser.error("--int8 and --static: a file computes in float32 or in 8 bits; leave one of the two out")
     try:
         folder = ship(
             options.source,
@@ -115,6 +121,7 @@ def main() -> None:
             options.int8,
             options.fonts,
             options.shown,
+            options.static,
         )
     except UserError as error:
         sys.exit(f"ship recognizer: {error}")
@@ -123,7 +130,7 @@ def main() -> None:
 
 def ship(
     source: Path, name: str, test: Path | None, notes: Sequence[str], out: Path, int8: bool = False,
-    fonts: Sequence[str] = (), shown: Path | None = None,
+    fonts: Sequence[str] = (), shown: Path | None = None, static: Path | None = None,
 ) -> Path:  # fmt: skip
     """Write the distribution of a recognizer, and replace an earlier one.
 
@@ -136,6 +143,8 @@ def ship(
         int8: store the weights in 8 bits (``dptr.export.rounding.round_weights``).
         fonts: font files or folders for the text on the sheet; none = those of the recipe, or of the system.
         shown: labeled crops for the sheet; None = those of the test.
+        static: labeled crops that calibrate a file that computes in 8 bits (``dptr export --int8 static``), and then
+            its confidences; None = it computes in float32.
 
     Raises:
         UserError: the name is not allowed, there are no test crops, or the file is larger than ``LARGEST``; see
@@ -159,16 +168,16 @@ def ship(
         package.mkdir(parents=True)
         file = package / "model.onnx"
         numbers: dict[str, Any] = {"int8": "weights"} if int8 else {"half": True}
-        count = min(PARITY, len(open_labeled(test)))
-        judged = half  # a float16 file computes the same as this checkpoint
-        if int8:
-            judged = Path(scratch) / "judged.onnx"
-            export(half, judged, [test], count, **numbers)
-        card["results"] = [judge(judged, test, name, code or "native")]
-        write_json(half / "card.json", card)
-        _, parity = export(half, file, [test], count, **numbers)
+        crops = test
+        if static is not None:
+            numbers, crops = {"int8": "static"}, static
+        _, parity = export(half, file, [crops], min(PARITY, len(open_labeled(crops))), **numbers)
         assert parity is not None
         print(f"{name}: {parity.describe()}")
+        if static is not None:
+            card |= calibrate_file(file, [static]).to_card()
+        card["results"] = [judge(file, test, name, code or "native")]
+        replace_card(file, card)
         size = file.stat().st_size / 1e6
         if size > LARGEST:
             raise UserError(f"{name}: {size:.1f} MB; a recognizer has {LARGEST:g} MB at most; train a smaller one")

@@ -124,6 +124,25 @@ def test_an_installed_recognizer_reads_by_its_name(installed: Path, model: Path)
     assert [sure for _, sure in found] == pytest.approx([sure for _, sure in expected], abs=2e-3)  # float16
 
 
+def test_a_file_that_computes_in_8_bits_has_confidences_of_its_own(
+    script: ModuleType, model: Path, tmp_path: Path
+) -> None:
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    random = np.random.default_rng(1)
+    for number in range(120):  # of which a model's confidence can be calibrated
+        Image.fromarray(random.integers(0, 256, (16, 32, 3), np.uint8)).save(crops / f"{number}.png")
+    readings = Reader(model).read(sorted(crops.glob("*.png")))
+    lines = [f"{Path(reading.source).name}\t{reading.text or 'а'}\n" for reading in readings]
+    (crops / "labels.tsv").write_text("".join(lines), encoding="utf-8")
+    with unchecked():
+        folder = script.ship(model, "eight", None, [], tmp_path / "made", static=crops)
+    file = OnnxModel(folder / "dptr_eight" / "model.onnx")
+    card = json.loads((folder / "dptr_eight" / "card.json").read_text("utf-8"))
+    assert file.metadata["numbers"] == "int8 static" and file.card == card
+    assert card["thresholds"]["n"] == 120 and card["results"][0]["n"] == 6
+
+
 def test_it_is_found_by_the_languages_that_it_writes(installed: Path) -> None:
     assert recognizer_cards()[0]["languages"] == ["mk"] and read_languages()["balkan-test"] == ("mk",)
     assert find_recognizer("mk") == "balkan-test"
