@@ -1,6 +1,7 @@
-"""Counts of crops with fewer image tokens than their label needs, from which CTC over image tokens learns nothing.
+"""Crops with few image tokens for their label, from which CTC over image tokens learns little.
 
-No path that short spells the label, so its loss is infinite. ``torch.nn.functional.ctc_loss`` counts it as 0.
+With fewer tokens than the label needs, no path spells it, so the loss is infinite.
+``torch.nn.functional.ctc_loss`` counts it as 0. ``choose_stretch`` gives words of dense scripts more tokens.
 """
 
 from __future__ import annotations
@@ -11,14 +12,40 @@ from itertools import pairwise
 
 from dptr.data.crops import LabeledCrops
 from dptr.models.decoders.ctc import TokenCTC
+from dptr.models.encoders.ppocr import PPOCR
 from dptr.models.recognizer import Recognizer
+from dptr.utils.sizes import CropSizes, Size, Sizes
 
 LISTED = 3  # crops that the log names
+STRETCHES = (1.0, 1.25, 1.5, 2.0)  # candidates for ``model.encoder.stretch``; a step takes as many times as long
+ENOUGH = 2.0  # tokens for each that is needed; crops with fewer are misread more often (docs/evidence/languages.md)
+STRETCHING = " (--set model.encoder.kind=ppocr --set model.encoder.stretch=2 gives twice as many)"
+DENSE = 0.15  # share of crops with less than ``ENOUGH`` that is accepted
 
 
 def tokens_needed(label: str) -> int:
     """The length of the shortest CTC path: a token per character, and a blank between equal neighbors."""
     return len(label) + sum(one == other for one, other in pairwise(label))
+
+
+def choose_stretch(pictures: Sequence[Size], labels: Sequence[str], size: Sizes, pixels: int) -> float:
+    """The least of ``STRETCHES`` at which most crops have ``ENOUGH`` tokens for each that is needed; else the last.
+
+    Args:
+        pictures: heights and widths.
+        labels: of the pictures, as many.
+        size: of the model's crops; its own ``stretch`` does not count.
+        pixels: width of an image token.
+    """
+    for stretch in STRETCHES:
+        stretched = CropSizes(size.height, size.width, size.max_width, tuple(size.sizes), stretch)
+        dense = sum(
+            stretched.choose(width / height)[1] // pixels < ENOUGH * tokens_needed(label)
+            for (height, width), label in zip(pictures, labels, strict=True)
+        )
+        if dense <= DENSE * len(labels):
+            return stretch
+    return STRETCHES[-1]
 
 
 @dataclass
@@ -27,17 +54,21 @@ class NarrowCrops:
 
     Attributes:
         pixels: width of an image token; 0 for decoders in which every label has a path in every crop.
+        remedy: what gives crops more tokens, for messages; empty = nothing does.
         drawn, narrow: how many crops were drawn, and how many of these have too few tokens.
     """
 
     pixels: int
+    remedy: str = ""
     drawn: int = 0
     narrow: int = 0
 
     @classmethod
     def of_model(cls, model: Recognizer, width: int) -> NarrowCrops:
         """A counter for a model whose usual crops are ``width`` pixels wide."""
-        return cls(width // model.encoder.grid[1] if isinstance(model.decoder, TokenCTC) else 0)
+        if not isinstance(model.decoder, TokenCTC):
+            return cls(0)
+        return cls(width // model.encoder.grid[1], STRETCHING if isinstance(model.encoder, PPOCR) else "")
 
     def is_narrow(self, width: int, label: str) -> bool:
         """Whether a crop of this width, in pixels, has fewer tokens than its label needs."""
@@ -63,11 +94,11 @@ class NarrowCrops:
         ]
         more = "; ..." if len(narrow) > LISTED else ""
         summary = f"{len(narrow)} crops have fewer image tokens than their label needs and teach nothing"
-        return [f"{summary}: {'; '.join(examples)}{more}"]
+        return [f"{summary}{self.remedy}: {'; '.join(examples)}{more}"]
 
     def summary(self) -> list[str]:
         """A line for the log if some drawn crops, labeled or rendered, were too narrow."""
         if not self.narrow:
             return []
         few = "had fewer image tokens than their label needs and taught nothing"
-        return [f"{self.narrow:,} of {self.drawn:,} crops that were drawn {few}"]
+        return [f"{self.narrow:,} of {self.drawn:,} crops that were drawn {few}{self.remedy}"]

@@ -10,8 +10,12 @@ import torch
 from helpers_train import Parts
 from PIL import Image
 
+from dptr.config.load import load_recipe
+from dptr.config.train import FinetuneRecipe
+from dptr.models.checkpoint import load_recognizer
 from dptr.training.finetune import finetune
-from dptr.training.narrow import tokens_needed
+from dptr.training.narrow import DENSE, ENOUGH, STRETCHES, NarrowCrops, choose_stretch, tokens_needed
+from dptr.utils.sizes import CropSizes
 
 
 def test_a_label_needs_as_many_tokens_as_give_it_a_path() -> None:
@@ -25,6 +29,25 @@ def test_a_label_needs_as_many_tokens_as_give_it_a_path() -> None:
                     shares, torch.tensor(classes), torch.tensor(tokens), torch.tensor(length)
                 )
             assert min(tokens for tokens, loss in losses.items() if loss.isfinite()) == tokens_needed(label), label
+
+
+def test_the_least_stretch_with_enough_tokens_is_chosen() -> None:
+    """Pictures with two tokens of 8 pixels a letter at a stretch of their own, found again."""
+    size = CropSizes(48, 64, 960)
+    for planted in STRETCHES:
+        labels = ["ab" * letters for letters in range(4, 12)] * 5
+        pictures = [(48, round(ENOUGH * 8 * len(label) / planted)) for label in labels]
+        chosen = choose_stretch(pictures, labels, size, 8)
+        assert chosen in (planted, next((each for each in STRETCHES if each > planted), planted))  # steps of 32 pixels
+        shares = [
+            sum(CropSizes(48, 64, 960, (), each).choose(w / h)[1] // 8 < ENOUGH * len(label) for (h, w), label in crops)
+            / len(labels)
+            for crops in [[*zip(pictures, labels, strict=True)]]
+            for each in STRETCHES
+        ]
+        assert chosen == next((each for each, share in zip(STRETCHES, shares, strict=True) if share <= DENSE), 2.0)
+    assert choose_stretch([(48, 64)], ["a word of 24 letters and"], size, 8) == STRETCHES[-1]
+    assert choose_stretch([(48, 200)] * 9 + [(48, 64)], ["word"] * 9 + ["a word of 24 letters and"], size, 8) == 1
 
 
 @pytest.mark.parametrize("path", ["tokens", "queries"])
@@ -53,3 +76,13 @@ def test_crops_that_teach_nothing_are_counted(
         assert first.startswith("2 crops have fewer image tokens than their label needs and teach nothing: ")
         assert "a.png: 'apple' needs 6 and has 4; " in first and first.endswith("b.png: 'bread' needs 5 and has 4")
         assert last == "4 of 10 crops that were drawn had fewer image tokens than their label needs and taught nothing"
+
+
+def test_the_remedy_is_that_of_the_encoder() -> None:
+    """``model.encoder.stretch`` is a key of PP-OCRv6's encoder only."""
+    counter = NarrowCrops.of_model(load_recognizer("dptr-latin").model, 64)
+    counter.count(32, ["four", "fives"])
+    (line,) = counter.summary()
+    assert line.startswith("1 of 2 crops") and "--set model.encoder.stretch=2" in line
+    load_recipe(FinetuneRecipe, None, ["model.encoder.kind=ppocr", "model.encoder.stretch=2"])
+    assert "stretch" not in NarrowCrops(4, drawn=2, narrow=1).summary()[0]

@@ -23,6 +23,7 @@ STEM = (48, 24, 48)  # channels of the stem's first convolution, inside its bran
 STAGES = ((96, (True, False, False)), (192, (True, False, True, False, True, False)), (384, (True, False)))
 DIM, HEADS, BLOCKS = 120, 8, 2  # of the attention blocks
 ROWS = 16  # pixels of height per final row
+TOKEN = 8  # pixels of the width for each image token
 
 
 def _convolution(inside: int, out: int, kernel: int = 1, stride: int = 1) -> nn.Conv2d:
@@ -118,7 +119,7 @@ class PPOCR(Encoder):
         super().__init__()
         check_size(height, width)
         self.dim = DIM
-        self.grid = (1, width // 8)
+        self.grid = (1, width // TOKEN)
         self.rows = height // ROWS
         self.stem = Stem(STAGES[0][0])
         blocks: list[nn.Module] = []
