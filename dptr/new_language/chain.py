@@ -27,7 +27,6 @@ from dptr.evaluation.evaluate import evaluate
 from dptr.export import export
 from dptr.inference.reader import Reader
 from dptr.models.checkpoint import open_checkpoint
-from dptr.models.encoders.ppocr import TOKEN as PPOCR_TOKEN
 from dptr.new_language.plan import Method, Plan, plan
 from dptr.new_language.survey import Request, Survey, longest_word, survey
 from dptr.synth import FontIndex, Renderer, find_fonts
@@ -39,7 +38,6 @@ from dptr.text.languages import LANGUAGES
 from dptr.training.align import align
 from dptr.training.finetune import finetune
 from dptr.training.finetune_defaults import encoder_kind, reads_several_sizes
-from dptr.training.narrow import choose_stretch
 from dptr.training.pretrain import pretrain
 from dptr.training.sources import packed_batches
 from dptr.utils.errors import UserError
@@ -160,7 +158,7 @@ class Chain:
         test = self.draw_test()
         self.times = self.fit_plan()
         say(self.times.describe())
-        model = self.train_on_text() if self.settings.method == "text" else self.train_on_rendered(test)
+        model = self.train_on_text() if self.settings.method == "text" else self.train_on_rendered()
         result = self.read(model, test)
         file = self.out / "model.onnx"
         self.say_stage("ONNX")
@@ -200,23 +198,12 @@ class Chain:
             "tensorboard": False,
         }
 
-    def train_on_rendered(self, test: Path) -> Path:
+    def train_on_rendered(self) -> Path:
         """Go on with a recognizer that reads; characters that it lacks begin anew."""
         self.say_stage(f"training on rendered words, from {self.settings.model}")
-        model = self.settings.model
-        encoder = None
-        if encoder_kind(model) == "ppocr":
-            stretch = self.find_stretch(test)
-            encoder = {"kind": "ppocr", "stretch": stretch}
-            if stretch > 1:
-                say(f"pictures are read {stretch:g} times as wide, as words have many characters for their width")
-        return finetune(self.finetune_recipe({"model": model}, encoder), self.out / "finetune", self.begun("finetune"))
-
-    def find_stretch(self, test: Path) -> float:
-        """How much wider than pictures crops are to be, by the shapes of the test's words."""
-        crops = open_labeled(test)
-        sides = [crops.image(index).size[::-1] for index in range(len(crops))]
-        return choose_stretch(sides, [crops.label(index) for index in range(len(crops))], TEST_SIZE, PPOCR_TOKEN)
+        return finetune(
+            self.finetune_recipe({"model": self.settings.model}), self.out / "finetune", self.begun("finetune")
+        )
 
     def train_on_text(self) -> Path:
         """Align a dual encoder, teach a decoder on its text tokens with ORP, fine-tune both."""
@@ -262,16 +249,13 @@ class Chain:
         start = {"glyph": str(dual), "decoder": str(decoder)}
         return finetune(self.finetune_recipe(start), self.out / "finetune", self.begun("finetune"))
 
-    def finetune_recipe(self, start: dict[str, str], encoder: dict[str, Any] | None = None) -> FinetuneRecipe:
+    def finetune_recipe(self, start: dict[str, str]) -> FinetuneRecipe:
         crops = [str(path) for path in self.settings.crops]
-        model: dict[str, Any] = {"charset": self.charset, "max_length": self.longest}
-        if encoder:
-            model["encoder"] = encoder
         return FinetuneRecipe.model_validate(
             {
                 "run": {**self.run_settings("finetune", 64, 250), "workers": self.times.workers},
                 "optim": {"lr": self.choose_rate(start.get("model", "")), "grad_clip": 5.0, "ema_decay": 0.998},
-                "model": model,
+                "model": {"charset": self.charset, "max_length": self.longest},
                 "init": start,
                 "decomposition": DECOMPOSITION,
                 "data": {"train": crops, "rendered": 0.5 if crops else 1.0, "augment": 0.4},

@@ -1,7 +1,7 @@
 """Crops with few image tokens for their label, from which CTC over image tokens learns little.
 
 With fewer tokens than the label needs, no path spells it, so the loss is infinite.
-``torch.nn.functional.ctc_loss`` counts it as 0. ``choose_stretch`` gives words of dense scripts more tokens.
+``torch.nn.functional.ctc_loss`` counts it as 0.
 """
 
 from __future__ import annotations
@@ -14,38 +14,14 @@ from dptr.data.crops import LabeledCrops
 from dptr.models.decoders.ctc import TokenCTC
 from dptr.models.encoders.ppocr import PPOCR
 from dptr.models.recognizer import Recognizer
-from dptr.utils.sizes import CropSizes, Size, Sizes
 
 LISTED = 3  # crops that the log names
-STRETCHES = (1.0, 1.25, 1.5, 2.0)  # candidates for ``model.encoder.stretch``; a step takes as many times as long
-ENOUGH = 2.0  # tokens for each that is needed; crops with fewer are misread more often (docs/evidence/languages.md)
 STRETCHING = " (--set model.encoder.kind=ppocr --set model.encoder.stretch=2 gives twice as many)"
-DENSE = 0.15  # share of crops with less than ``ENOUGH`` that is accepted
 
 
 def tokens_needed(label: str) -> int:
     """The length of the shortest CTC path: a token per character, and a blank between equal neighbors."""
     return len(label) + sum(one == other for one, other in pairwise(label))
-
-
-def choose_stretch(pictures: Sequence[Size], labels: Sequence[str], size: Sizes, pixels: int) -> float:
-    """The least of ``STRETCHES`` at which most crops have ``ENOUGH`` tokens for each that is needed; else the last.
-
-    Args:
-        pictures: heights and widths.
-        labels: of the pictures, as many.
-        size: of the model's crops; its own ``stretch`` does not count.
-        pixels: width of an image token.
-    """
-    for stretch in STRETCHES:
-        stretched = CropSizes(size.height, size.width, size.max_width, tuple(size.sizes), stretch)
-        dense = sum(
-            stretched.choose(width / height)[1] // pixels < ENOUGH * tokens_needed(label)
-            for (height, width), label in zip(pictures, labels, strict=True)
-        )
-        if dense <= DENSE * len(labels):
-            return stretch
-    return STRETCHES[-1]
 
 
 @dataclass

@@ -218,21 +218,6 @@ def test_a_second_round_begins_at_a_lower_rate(tmp_path):
     assert rates[1] == pytest.approx([8e-4, 8e-4, 5e-4, 0.3 * 8e-4, 0.3 * 5e-4]), "folders of a run before, not names"
 
 
-@pytest.mark.parametrize(
-    ("model", "width", "expected"), [("dptr-latin", 60, 1.5), ("dptr-latin", 120, 1), ("dptr-en", 60, None)]
-)
-def test_dense_words_are_read_wider(model, width, expected, tmp_path, monkeypatch):
-    """Words of six letters; a token is 8 pixels wide, and each letter is to have two."""
-    monkeypatch.setattr(chain, "finetune", lambda recipe, out, resume: recipe)
-    made = chain.Chain(Settings(GEORGIAN, model=model), survey(GEORGIAN), plan(1, "rendered"), tmp_path, 0.0)
-    test = tmp_path / "test"
-    test.mkdir()
-    Image.new("RGB", (width, 48)).save(test / "0.png")
-    (test / "labels.tsv").write_text("0.png\tაბგდევ\n", encoding="utf-8")
-    recipe = made.train_on_rendered(test)
-    assert getattr(recipe.model.encoder, "stretch", None) == expected
-
-
 def test_a_run_of_a_charset_of_its_own_goes_on(tmp_path):
     """The file of its characters, which no recipe can do without, is written at each start."""
     words = tmp_path / "words.txt"

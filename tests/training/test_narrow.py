@@ -14,8 +14,7 @@ from dptr.config.load import load_recipe
 from dptr.config.train import FinetuneRecipe
 from dptr.models.checkpoint import load_recognizer
 from dptr.training.finetune import finetune
-from dptr.training.narrow import DENSE, ENOUGH, STRETCHES, NarrowCrops, choose_stretch, tokens_needed
-from dptr.utils.sizes import CropSizes
+from dptr.training.narrow import NarrowCrops, tokens_needed
 
 
 def test_a_label_needs_as_many_tokens_as_give_it_a_path() -> None:
@@ -29,25 +28,6 @@ def test_a_label_needs_as_many_tokens_as_give_it_a_path() -> None:
                     shares, torch.tensor(classes), torch.tensor(tokens), torch.tensor(length)
                 )
             assert min(tokens for tokens, loss in losses.items() if loss.isfinite()) == tokens_needed(label), label
-
-
-def test_the_least_stretch_with_enough_tokens_is_chosen() -> None:
-    """Pictures with two tokens of 8 pixels a letter at a stretch of their own, found again."""
-    size = CropSizes(48, 64, 960)
-    for planted in STRETCHES:
-        labels = ["ab" * letters for letters in range(4, 12)] * 5
-        pictures = [(48, round(ENOUGH * 8 * len(label) / planted)) for label in labels]
-        chosen = choose_stretch(pictures, labels, size, 8)
-        assert chosen in (planted, next((each for each in STRETCHES if each > planted), planted))  # steps of 32 pixels
-        shares = [
-            sum(CropSizes(48, 64, 960, (), each).choose(w / h)[1] // 8 < ENOUGH * len(label) for (h, w), label in crops)
-            / len(labels)
-            for crops in [[*zip(pictures, labels, strict=True)]]
-            for each in STRETCHES
-        ]
-        assert chosen == next((each for each, share in zip(STRETCHES, shares, strict=True) if share <= DENSE), 2.0)
-    assert choose_stretch([(48, 64)], ["a word of 24 letters and"], size, 8) == STRETCHES[-1]
-    assert choose_stretch([(48, 200)] * 9 + [(48, 64)], ["word"] * 9 + ["a word of 24 letters and"], size, 8) == 1
 
 
 @pytest.mark.parametrize("path", ["tokens", "queries"])
