@@ -60,7 +60,7 @@ def quantize_activations(graph: onnx.ModelProto, crops: Sequence[np.ndarray], ra
     - Weights have 7 bits. CPUs without instructions for 8-bit products (VNNI) add pairs of them in 16 bits, which
       weights of 8 bits overflow.
     - Float32 remain: the convolution of the pixels, depthwise convolutions, and those of pooled features
-      (squeeze-and-excitation). They lose most and save little (docs/LOG.md).
+      (squeeze-and-excitation). They lose most and save little (docs/LOG.md, "computing in 8 bits").
     - Each GELU becomes one node, as onnxruntime does not recognize it between quantized convolutions.
 
     Args:

@@ -28,8 +28,15 @@ train() { # CODE MINUTES OUT START [OPTIONS]
         --set run.seconds="$((60 * ${MINUTES:-$2}))" --out "$3" "${@:5}" $resume
 }
 
-# Lines: name, code of the charset, minutes of training from dptr-latin; 0: PP-OCRv6 as it is published. Minutes of a second run at half the rate,
-# and the share of the first run in the mean of both
+# Settings of a first and of a second run beside those of the recipe
+declare -A first_run=([arabic]="--set run.seed=11" [korean]="--set run.seed=11 --set decomposition=unicode")
+declare -A second_run=(
+    [cyrillic]="--set run.seed=8 --set optim.lr=2.5e-4"
+    [arabic]="--set run.seed=12 --set optim.lr=3e-4 --set optim.ema_decay=0.995 --set model.encoder.kind=ppocr --set model.encoder.stretch=1.5"
+)
+
+# Lines: name, code of the charset, minutes of training from dptr-latin; 0: PP-OCRv6 as it is published. Minutes of a second run from the first, and
+# the share of the first run in the mean of both; none: the second run alone
 while read -r name code minutes second share; do
     [ -z "${1:-}" ] || [ "$1" = "$name" ] || continue
     draw "$code" 300 1000004 "runs/val-$code" "$photographs"
@@ -39,13 +46,19 @@ while read -r name code minutes second share; do
         model=runs/$name
         [ -d "$model" ] || $python scripts/published.py "$code" --validation "runs/val-$code" --out "$model"
     else
-        train "$code" "$minutes" "runs/$name" dptr-latin
+        # shellcheck disable=SC2086
+        train "$code" "$minutes" "runs/$name" dptr-latin ${first_run[$name]:-}
         model=runs/$name/model
         if [ -n "$second" ]; then
-            train "$code" "$second" "runs/$name-second" "$model" --set run.seed=8 --set optim.lr=2.5e-4
-            [ -d "runs/$name-mean" ] || $python scripts/mean_weights.py "runs/$name-second/model" "$model" --share "$share" \
-                --validation "runs/val-$code" --out "runs/$name-mean"
-            model=runs/$name-mean
+            # shellcheck disable=SC2086
+            train "$code" "$second" "runs/$name-second" "$model" ${second_run[$name]}
+            if [ -z "$share" ]; then
+                model=runs/$name-second/model
+            else
+                [ -d "runs/$name-mean" ] || $python scripts/mean_weights.py "runs/$name-second/model" "$model" --share "$share" \
+                    --validation "runs/val-$code" --out "runs/$name-mean"
+                model=runs/$name-mean
+            fi
         fi
     fi
     ship "$model" "$name" "runs/test-$code" "runs/shown-$code"
