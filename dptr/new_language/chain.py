@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dptr.config.model import GlyphDualConfig
+from dptr.config.model import GlyphDualConfig, ModelConfig
 from dptr.config.render import RenderConfig
 from dptr.config.size import CropSize
 from dptr.config.train import AlignRecipe, FinetuneRecipe, PretrainRecipe, SynthRecipe
@@ -42,6 +42,7 @@ from dptr.training.finetune_defaults import encoder_kind, reads_several_sizes
 from dptr.training.narrow import choose_stretch
 from dptr.training.pretrain import pretrain
 from dptr.training.sources import packed_batches
+from dptr.training.state import RECIPE, has_run
 from dptr.utils.errors import UserError
 from dptr.utils.files import atomic_file, read_json, replace_file, write_json
 from dptr.utils.outputs import check_folder
@@ -213,10 +214,19 @@ class Chain:
         return finetune(self.finetune_recipe({"model": model}, encoder), self.out / "finetune", self.begun("finetune"))
 
     def find_stretch(self, test: Path) -> float:
-        """How much wider than pictures crops are to be, by the shapes of the test's words."""
+        """How much wider than pictures crops are to be, by the shapes of the test's words.
+
+        No less than in the recognizer that training starts from; a run that goes on keeps its own.
+        """
+        run = self.out / "finetune"
+        if has_run(run):
+            return float(read_json(run / RECIPE, "recipe of the run")["model"]["encoder"].get("stretch", 1))
+        config = open_checkpoint(self.settings.model).config
+        size = config.encoder.crop_size if isinstance(config, ModelConfig) else TEST_SIZE
         crops = open_labeled(test)
         sides = [crops.image(index).size[::-1] for index in range(len(crops))]
-        return choose_stretch(sides, [crops.label(index) for index in range(len(crops))], TEST_SIZE, PPOCR_TOKEN)
+        labels = [crops.label(index) for index in range(len(crops))]
+        return max(size.stretch, choose_stretch(sides, labels, size, PPOCR_TOKEN))
 
     def train_on_text(self) -> Path:
         """Align a dual encoder, teach a decoder on its text tokens with ORP, fine-tune both."""

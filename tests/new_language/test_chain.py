@@ -218,19 +218,48 @@ def test_a_second_round_begins_at_a_lower_rate(tmp_path):
     assert rates[1] == pytest.approx([8e-4, 8e-4, 5e-4, 0.3 * 8e-4, 0.3 * 5e-4]), "folders of a run before, not names"
 
 
+def choose(model: str, width: int, folder: Path) -> float | None:
+    """The stretch with which training begins, for pictures of six letters that are 48 pixels high."""
+    made = chain.Chain(Settings(GEORGIAN, model=model), survey(GEORGIAN), plan(1, "rendered"), folder, 0.0)
+    test = folder / "test"
+    test.mkdir(exist_ok=True)
+    Image.new("RGB", (width, 48)).save(test / "0.png")
+    (test / "labels.tsv").write_text("0.png\tაბგდევ\n", encoding="utf-8")
+    return getattr(made.train_on_rendered(test).model.encoder, "stretch", None)
+
+
 @pytest.mark.parametrize(
     ("model", "width", "expected"), [("dptr-latin", 60, 1.5), ("dptr-latin", 120, 1), ("dptr-en", 60, None)]
 )
 def test_dense_words_are_read_wider(model, width, expected, tmp_path, monkeypatch):
-    """Words of six letters; a token is 8 pixels wide, and each letter is to have two."""
+    """A token is 8 pixels wide, and each letter is to have two."""
     monkeypatch.setattr(chain, "finetune", lambda recipe, out, resume: recipe)
-    made = chain.Chain(Settings(GEORGIAN, model=model), survey(GEORGIAN), plan(1, "rendered"), tmp_path, 0.0)
-    test = tmp_path / "test"
-    test.mkdir()
-    Image.new("RGB", (width, 48)).save(test / "0.png")
-    (test / "labels.tsv").write_text("0.png\tაბგდევ\n", encoding="utf-8")
-    recipe = made.train_on_rendered(test)
-    assert getattr(recipe.model.encoder, "stretch", None) == expected
+    assert choose(model, width, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "width", "expected"),
+    [("stretch", 2.0, 120, 2), ("stretch", 1.25, 60, 1.5), ("width", 96, 60, 1)],
+)
+def test_dense_words_are_read_as_the_recognizer_before_reads(setting, value, width, expected, tmp_path, monkeypatch):
+    """Its crops have sizes of their own, and pictures are read no less wide than by it."""
+    monkeypatch.setattr(chain, "finetune", lambda recipe, out, resume: recipe)
+    for file in ("config.json", "model.safetensors"):
+        shutil.copy(model_file("dptr-latin", file), tmp_path)
+    described = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    described["model"]["encoder"][setting] = value
+    (tmp_path / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    assert choose(str(tmp_path), width, tmp_path) == expected
+
+
+@pytest.mark.parametrize(("saved", "expected"), [({"kind": "ppocr"}, 1), ({"kind": "ppocr", "stretch": 2}, 2)])
+def test_a_run_that_goes_on_keeps_how_wide_pictures_are_read(saved, expected, tmp_path, monkeypatch):
+    """One of an earlier version, whose recipe lacks the setting, too."""
+    monkeypatch.setattr(chain, "finetune", lambda recipe, out, resume: recipe)
+    run = tmp_path / "finetune"
+    (run / "model").mkdir(parents=True)
+    (run / "recipe.json").write_text(json.dumps({"model": {"encoder": saved}}), encoding="utf-8")
+    assert choose("dptr-latin", 60, tmp_path) == expected
 
 
 def test_a_run_of_a_charset_of_its_own_goes_on(tmp_path):
