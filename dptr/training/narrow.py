@@ -19,7 +19,7 @@ from dptr.utils.sizes import CropSizes, Size, Sizes
 LISTED = 3  # crops that the log names
 STRETCHES = (1.0, 1.25, 1.5, 2.0)  # candidates for ``model.encoder.stretch``; a step takes as many times as long
 ENOUGH = 2.0  # tokens for each that is needed; crops with fewer are misread more often (docs/evidence/languages.md)
-STRETCHING = " (--set model.encoder.kind=ppocr --set model.encoder.stretch=2 gives twice as many)"
+MOST_STRETCH = 4.0  # that ``dptr.config.size.Stretch`` allows
 DENSE = 0.15  # share of crops with less than ``ENOUGH`` that is accepted
 
 
@@ -64,11 +64,15 @@ class NarrowCrops:
     narrow: int = 0
 
     @classmethod
-    def of_model(cls, model: Recognizer, width: int) -> NarrowCrops:
-        """A counter for a model whose usual crops are ``width`` pixels wide."""
+    def of_model(cls, model: Recognizer, size: Sizes) -> NarrowCrops:
+        """A counter for a model whose crops have these sizes."""
         if not isinstance(model.decoder, TokenCTC):
             return cls(0)
-        return cls(width // model.encoder.grid[1], STRETCHING if isinstance(model.encoder, PPOCR) else "")
+        wider, remedy = 2 * size.stretch, ""
+        if isinstance(model.encoder, PPOCR) and wider <= MOST_STRETCH:
+            setting = f"--set model.encoder.kind=ppocr --set model.encoder.stretch={wider:g}"
+            remedy = f" ({setting} gives up to twice as many)"
+        return cls(size.width // model.encoder.grid[1], remedy)
 
     def is_narrow(self, width: int, label: str) -> bool:
         """Whether a crop of this width, in pixels, has fewer tokens than its label needs."""
