@@ -257,7 +257,8 @@ def _reads_spaces(card: dict[str, Any]) -> bool:
 
 def _sizes(encoder: dict[str, Any]) -> str:
     sizes = tuple((high, wide) for high, wide in encoder.get("sizes", ()))
-    return str(CropSizes(encoder["height"], encoder["width"], encoder.get("max_width", 0), sizes))
+    stretch = encoder.get("stretch", 1.0)
+    return str(CropSizes(encoder["height"], encoder["width"], encoder.get("max_width", 0), sizes, stretch))
 
 
 def _size(encoder: dict[str, Any]) -> str:

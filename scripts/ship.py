@@ -95,7 +95,7 @@ def main() -> None:
     if options.validation:
         calibration = calibrate_loaded(loaded, options.validation, None)
         temperature = calibration.temperature
-        card |= calibration.to_card()
+        card = recalibrate(card, calibration)
     save_checkpoint(
         target, "recognizer", loaded.model, loaded.config, checkpoint.charset, checkpoint.dual, card, half=True,
         temperature=temperature,
@@ -138,8 +138,8 @@ def renew(name: str, target: Path, folders: Sequence[str], int8: Sequence[Path] 
         return
     if folders:
         loaded, path = load_recognizer(name), target / "card.json"
-        card = {key: value for key, value in read_json(path, "model card").items() if key not in MEASURED}
-        write_json(path, card | calibrate_loaded(loaded, folders, loaded.temperature).to_card())
+        calibration = calibrate_loaded(loaded, folders, loaded.temperature)
+        write_json(path, recalibrate(read_json(path, "model card"), calibration))
     if name in SHIPPED:
         print(export(name, target / "model.onnx")[0].describe())
 
@@ -150,10 +150,13 @@ def export_in_8_bits(name: str, target: Path, folders: Sequence[str], crops: Seq
     _, parity = export(name, file, crops, RANGE_CROPS * len(crops), "static")
     assert parity is not None
     print(parity.describe())
-    card = {key: value for key, value in read_json(path, "model card").items() if key not in MEASURED}
-    card |= calibrate_file(file, folders).to_card()
-    write_json(path, card)
+    write_json(path, recalibrate(read_json(path, "model card"), calibrate_file(file, folders)))
     replace_card(file, read_json(path, "model card"))
+
+
+def recalibrate(card: dict[str, Any], calibration: Calibration) -> dict[str, Any]:
+    """A card with the entries of a calibration, and without those of an earlier one."""
+    return {key: value for key, value in card.items() if key not in MEASURED} | calibration.to_card()
 
 
 def calibrate_file(file: Path, folders: Sequence[str | Path]) -> Calibration:

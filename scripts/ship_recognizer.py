@@ -4,10 +4,9 @@
     python scripts/ship_recognizer.py models/dptr-latin latin --test crops  # a model's folder, and crops to judge it on
 
 The script writes recognizers/NAME with the ONNX file (float16 weights; 8 bits with --int8; computing in 8 bits with
---static), the card with the test
-accuracy, a page, and a sheet of test crops with their readings. It adds the name to dptr/weights/recognizers.json and,
-as an extra, to pyproject.toml; the extra ``languages`` contains all recognizers. If --out is another folder than
-recognizers, these two files do not change. Needs [train] and [export].
+--static), the card with the test accuracy, a page, and a sheet of test crops with their readings. It adds the name to
+dptr/weights/recognizers.json and, as an extra, to pyproject.toml; the extra ``languages`` contains all recognizers. If
+--out is another folder than recognizers, these two files do not change. Needs [train] and [export].
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from ship import calibrate_file, replace_card, without_paths
+from ship import calibrate_file, recalibrate, replace_card, without_paths
 
 from dptr import __version__
 from dptr.data.labeled import open_labeled
@@ -175,7 +174,7 @@ def ship(
         assert parity is not None
         print(f"{name}: {parity.describe()}")
         if static is not None:
-            card |= calibrate_file(file, [static]).to_card()
+            card = recalibrate(card, calibrate_file(file, [static]))
         card["results"] = [judge(file, test, name, code or "native")]
         replace_card(file, card)
         size = file.stat().st_size / 1e6

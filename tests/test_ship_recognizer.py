@@ -21,6 +21,8 @@ from PIL import Image
 
 from dptr.cli.app import run
 from dptr.config.model import DecoderConfig, FMUConfig, ModelConfig, SVTRConfig
+from dptr.evaluation.calibration import Calibration
+from dptr.inference.confidence import WordConfidence
 from dptr.inference.onnx_backend import OnnxModel
 from dptr.inference.reader import Reader
 from dptr.inference.zoo import find_recognizer, read_languages, recognizer_cards
@@ -132,15 +134,25 @@ def test_a_file_that_computes_in_8_bits_has_confidences_of_its_own(
     random = np.random.default_rng(1)
     for number in range(120):  # of which a model's confidence can be calibrated
         Image.fromarray(random.integers(0, 256, (16, 32, 3), np.uint8)).save(crops / f"{number}.png")
-    readings = Reader(model).read(sorted(crops.glob("*.png")))
-    lines = [f"{Path(reading.source).name}\t{reading.text or 'а'}\n" for reading in readings]
+    files = sorted(crops.glob("*.png"))
+    readings = zip(files, Reader(model).read(files), strict=True)
+    letters = {file.name: "".join(filter(str.isalpha, reading.text)) for file, reading in readings}
+    lines = [f"{name}\t{word or 'а'}\n" for name, word in letters.items()]
     (crops / "labels.tsv").write_text("".join(lines), encoding="utf-8")
     with unchecked():
         folder = script.ship(model, "eight", None, [], tmp_path / "made", static=crops)
     file = OnnxModel(folder / "dptr_eight" / "model.onnx")
     card = json.loads((folder / "dptr_eight" / "card.json").read_text("utf-8"))
     assert file.metadata["numbers"] == "int8 static" and file.card == card
-    assert card["thresholds"]["n"] == 120 and card["results"][0]["n"] == 6
+    assert "exponent" in card["confidence"] and card["results"][0]["n"] == 6
+
+
+def test_a_card_keeps_nothing_of_a_calibration_before(script: ModuleType) -> None:
+    """Too few crops fit no confidence; then the file has none, instead of that of float32."""
+    card = {"kind": "recognizer", "confidence": {"exponent": 2.0}, "thresholds": {"n": 900, "0.99": [0.7, 0.5]}}
+    assert script.recalibrate(card, Calibration(1.0, words=5)) == {"kind": "recognizer"}
+    again = script.recalibrate(card, Calibration(1.0, WordConfidence(exponent=3.0), {}, 150))
+    assert again["confidence"]["exponent"] == 3 and "thresholds" not in again
 
 
 def test_it_is_found_by_the_languages_that_it_writes(installed: Path) -> None:

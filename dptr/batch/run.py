@@ -116,10 +116,12 @@ def plan_synth(recipe: Any, count: int, size: int = SYNTH_BLOCK) -> Task:
     """Plan a job that renders the samples 0..``count - 1`` of a ``dptr.config.train.SynthRecipe``.
 
     Raises:
-        UserError: see ``dptr.synth.worker.make_source``.
+        UserError: see ``dptr.synth.manifest.check_unstretched`` and ``dptr.synth.worker.make_source``.
     """
+    from dptr.synth.manifest import check_unstretched
     from dptr.synth.worker import make_source
 
+    check_unstretched(recipe.size)
     described = recipe.model_dump(mode="json")
     work = SynthWork(described, count, size, describe_renderer(make_source(recipe)))
     asked = {"command": "synth", "count": count, "block": size, "recipe": described, "renderer": work.renderer}

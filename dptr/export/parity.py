@@ -8,12 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from dptr.config.render import CorpusConfig, RenderConfig
+from dptr.data.labeled import LabeledDataset, name_crop, open_labeled
 from dptr.data.report import DropReport
 from dptr.inference.backend import Backend
 from dptr.text.tokenizer import Tokenizer
@@ -130,27 +132,32 @@ def load_sample(paths: list[Path], size: Sizes, count: int) -> tuple[list[np.nda
         UserError: a data set cannot be opened, or there are fewer than ``count`` crops.
     """
     from dptr.data.crops import UNREADABLE
-    from dptr.data.labeled import name_crop, open_labeled
 
     datasets = [open_labeled(path) for path in paths]
-    crops: list[np.ndarray] = []
+    shares = share_evenly([len(each) for each in datasets], count)
     drops = DropReport()
-    for dataset, share in zip(datasets, share_evenly([len(each) for each in datasets], count), strict=True):
-        missing = share
-        for index in _spread(len(dataset), share):
-            if not missing:
-                break
-            try:
-                crops.append(fit(dataset.image(index), size))
-                missing -= 1
-            except UserError as error:
-                drops.add(UNREADABLE, name_crop(dataset, index), str(error))
+    readable = [_load(*each, size, drops) for each in zip(datasets, shares, strict=True)]
+    crops = [crop for each, share in zip(readable, shares, strict=True) for crop in islice(each, share)]
+    crops += islice(chain.from_iterable(readable), count - len(crops))  # for data sets with too few readable ones
     if len(crops) < count:
         unreadable = f" ({drops.total} {UNREADABLE})" if drops.total else ""
         raise UserError(
             f"--data: {len(crops)} crops{unreadable}, {count} asked for; pass more data sets or a lower --crops"
         )
     return crops, drops
+
+
+def _load(dataset: LabeledDataset, share: int, size: Sizes, drops: DropReport) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """All readable crops of a data set, beginning with ``share`` that are evenly spread."""
+    from dptr.data.crops import UNREADABLE
+
+    for index in _spread(len(dataset), share):
+        try:
+            crop = fit(dataset.image(index), size)
+        except UserError as error:
+            drops.add(UNREADABLE, name_crop(dataset, index), str(error))
+        else:
+            yield crop
 
 
 def _spread(size: int, share: int) -> Iterator[int]:

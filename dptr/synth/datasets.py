@@ -19,7 +19,7 @@ from dptr.config.train import SynthRecipe
 from dptr.data.labeled import LABELS
 from dptr.data.lmdb import write_lmdb
 from dptr.synth import worker
-from dptr.synth.manifest import CHECKED, check_words, describe_recipe, same_crops
+from dptr.synth.manifest import CHECKED, check_unstretched, check_words, describe_recipe, same_crops
 from dptr.synth.source import RenderedWords, Tell
 from dptr.synth.worker import make_source
 from dptr.utils.errors import UserError
@@ -83,8 +83,10 @@ def write_folder(
 
     Raises:
         UserError: ``folder`` holds other files, crops of another recipe or range, or crops while ``resume`` is off; it
-            holds a picture or a line that this function did not write; a file cannot be written; rendering fails.
+            holds a picture or a line that this function did not write; a file cannot be written; rendering fails; see
+            ``check_unstretched``.
     """
+    check_unstretched(recipe.size)
     manifest = {**describe_recipe(recipe), "first": first, "last": last}
     path, labels = folder / RECIPE, folder / LABELS
     if check_folder(folder, "rendered crops", RECIPE, ("recipe", "first", "last")):
@@ -130,8 +132,9 @@ def write_synth_lmdb(
 ) -> None:
     """Write the samples of ``write_folder`` as an LMDB.
 
-    ``dptr.data.lmdb.write_lmdb`` says how it resumes and which errors it raises.
+    ``dptr.data.lmdb.write_lmdb`` says how it resumes and which errors it raises; see ``check_unstretched`` too.
     """
+    check_unstretched(recipe.size)
     source = make_source(recipe)
     if tell:
         tell(source.describe())

@@ -47,6 +47,19 @@ def check_words(path: Path, words: Sequence[str], source: RenderedWords, first: 
             )
 
 
+def check_unstretched(size: CropSize) -> None:
+    """Check that crops that are written as pictures have the shapes of pictures: whoever reads them stretches them.
+
+    Raises:
+        UserError: ``size.stretch`` is not 1.
+    """
+    if size.stretch != 1:
+        raise UserError(
+            f"size.stretch = {size.stretch:g}: pictures are stretched when they are read, so these would be stretched "
+            "twice; leave it out, or write a pack (dptr synth --format pack)"
+        )
+
+
 def digest_words(source: RenderedWords) -> str:
     """SHA-256 of the first ``CHECKED`` words, as 16 hexadecimal digits."""
     words = "\n".join(map(source.word, range(CHECKED)))

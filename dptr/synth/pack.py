@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ from dptr.data.sources import ByRows, Sample
 from dptr.shards.shard_set import is_shards
 from dptr.synth import worker
 from dptr.synth.datasets import encode_png
-from dptr.synth.manifest import check_words, describe_recipe, same_crops
+from dptr.synth.manifest import check_unstretched, check_words, describe_recipe, same_crops
 from dptr.synth.source import RenderedWords, Tell
 from dptr.synth.worker import make_source
 from dptr.text.charset import Charset, check_label
@@ -136,8 +137,8 @@ def open_pack(
         The source, and lines for the log.
 
     Raises:
-        UserError: there is no pack, it is unfinished or damaged, its crops have another size, or no crop is left; for
-            Parquet shards, see ``stream_crops``.
+        UserError: there is no pack, it is unfinished or damaged, its crops have another size or stretch, or no crop is
+            left; for Parquet shards, see ``stream_crops``.
     """
     if is_shards(folder):
         streamed = stream_crops(
@@ -149,7 +150,9 @@ def open_pack(
     folder = Path(folder)
     if not (folder / RECIPE).is_file():
         raise UserError(f"pack {folder}: no {RECIPE} in it; make one with 'dptr synth --out {folder}'")
-    count = read_json(folder / RECIPE, "pack")["count"]
+    manifest = read_json(folder / RECIPE, "pack")
+    _check_stretch(manifest, size, folder)
+    count = manifest["count"]
     rows: list[int] = []
     dropped: dict[str, int] = {}
     for number, start in enumerate(range(0, count, SHARD)):
@@ -165,6 +168,15 @@ def open_pack(
         raise UserError(f"pack {folder}: none of its {count} words can be used ({dropped}); make one for this charset")
     left_out = f"; left out: {', '.join(f'{n} {reason}' for reason, n in dropped.items())}" if dropped else ""
     return Pack(folder, np.array(rows), seed), [f"pack {folder}: {len(rows):,} rendered crops{left_out}"]
+
+
+def _check_stretch(manifest: dict[str, Any], size: CropSize, folder: Path) -> None:
+    drawn = manifest.get("recipe", {}).get("size", {}).get("stretch", 1)  # packs of older versions lack it
+    if drawn != size.stretch and len(size.every) > 1:
+        raise UserError(
+            f"pack {folder}: words are drawn {drawn:g} times as wide, and the encoder reads pictures {size.stretch:g} "
+            f"times as wide; make one with --set size.stretch={size.stretch:g}"
+        )
 
 
 def _check_sizes(shard: _Shard, size: CropSize, folder: Path) -> None:
@@ -211,11 +223,13 @@ def write_pack(
 
     Raises:
         UserError: ``folder`` holds other files, a pack of another recipe or of other words (``check_words``), or a pack
-            while ``resume`` is off and ``part`` is the whole; the package for ``style`` is missing; rendering fails.
+            while ``resume`` is off and ``part`` is the whole; the package for ``style`` is missing; see
+            ``check_unstretched`` for shards; rendering fails.
     """
     manifest = {**describe_recipe(recipe), "shard": SHARD}
     if style != "safetensors":
         manifest["format"] = style
+        check_unstretched(recipe.size)
         require_extras(f"dptr synth --format {style}", "shards")
     path = folder / RECIPE
     if check_folder(folder, "pack", RECIPE, ("recipe", "shard", "count")):

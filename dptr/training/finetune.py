@@ -160,7 +160,7 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         if can_read:
             tokenizer = Tokenizer(charset, recipe.model.max_length, recipe.model.decoder.visual)
             crops, lines = orient_by_label(crops, model, tokenizer, torch.device("cpu"))
-        return crops, [*lines, *NarrowCrops.of_model(model, recipe.model.encoder.crop_size.width).describe(crops)]
+        return crops, [*lines, *NarrowCrops.of_model(model, recipe.model.encoder.crop_size).describe(crops)]
 
     crops = load_finetune_crops(recipe, charset, orient, choose_direction)
     run, step_notes = count_steps(recipe.run, crops.epoch, out)
@@ -252,7 +252,7 @@ class FinetuneTask(Task):
     ):
         self.recipe, self.charset, self.model, self.parts, self.dual = recipe, charset, model, parts, dual
         self.source, self.validation, self.others = source, validation, others
-        self.narrow = NarrowCrops.of_model(model, recipe.model.encoder.crop_size.width)
+        self.narrow = NarrowCrops.of_model(model, recipe.model.encoder.crop_size)
         self.unlimited_scores: Scores = {}  # of other crops, of the last state that forgot too much
         self.initial_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()} if others else {}
         self.accelerator, self.device = accelerator, accelerator.device

@@ -1,7 +1,10 @@
-"""Training for 8 bits: layers compute as ``dptr export --int8 static`` will have them compute.
+"""Training for 8 bits: layers round as in a file of ``dptr export --int8 static``.
 
 Rounding is simulated in the forward pass, and the gradient passes through it (Jacob et al., *Quantization and Training
 of Neural Networks for Efficient Integer-Arithmetic-Only Inference*, CVPR 2018). The weights stay in float32.
+
+Unlike here, ranges in the file do not depend on the batch, decoding loops compute in float32, and batch norms are
+folded into convolutions before their outputs are rounded.
 """
 
 from __future__ import annotations

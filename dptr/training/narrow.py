@@ -14,9 +14,10 @@ from dptr.data.crops import LabeledCrops
 from dptr.models.decoders.ctc import TokenCTC
 from dptr.models.encoders.ppocr import PPOCR
 from dptr.models.recognizer import Recognizer
+from dptr.utils.sizes import Sizes
 
 LISTED = 3  # crops that the log names
-STRETCHING = " (--set model.encoder.kind=ppocr --set model.encoder.stretch=2 gives twice as many)"
+MOST_STRETCH = 4.0  # that ``dptr.config.size.Stretch`` allows
 
 
 def tokens_needed(label: str) -> int:
@@ -40,11 +41,15 @@ class NarrowCrops:
     narrow: int = 0
 
     @classmethod
-    def of_model(cls, model: Recognizer, width: int) -> NarrowCrops:
-        """A counter for a model whose usual crops are ``width`` pixels wide."""
+    def of_model(cls, model: Recognizer, size: Sizes) -> NarrowCrops:
+        """A counter for a model whose crops have these sizes."""
         if not isinstance(model.decoder, TokenCTC):
             return cls(0)
-        return cls(width // model.encoder.grid[1], STRETCHING if isinstance(model.encoder, PPOCR) else "")
+        wider, remedy = 2 * size.stretch, ""
+        if isinstance(model.encoder, PPOCR) and wider <= MOST_STRETCH:
+            setting = f"--set model.encoder.kind=ppocr --set model.encoder.stretch={wider:g}"
+            remedy = f" ({setting} gives up to twice as many)"
+        return cls(size.width // model.encoder.grid[1], remedy)
 
     def is_narrow(self, width: int, label: str) -> bool:
         """Whether a crop of this width, in pixels, has fewer tokens than its label needs."""

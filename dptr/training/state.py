@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dptr.config.base import Config
+from dptr.config.base import Config, KindConfig
 from dptr.config.load import flat, renamed, unread_before
 from dptr.models.loading import check_model_folder, load_strictly
 from dptr.training.restart import await_release, is_restart
@@ -63,7 +63,7 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
 
 def _compare_recipes(manifest: dict[str, Any], recipe: Config) -> list[str]:
     """The settings that change the result and differ from a run's recipe, which an older version may have written."""
-    default, now = (flat(value.model_dump(mode="json")) for value in (type(recipe)(), recipe))
+    default, now = _defaults(recipe), flat(recipe.model_dump(mode="json"))
     saved = flat(manifest)
     before = {key: value for key, value in default.items() if key in now}  # for settings that the saved recipe lacks
     if "data.validation_split" in now and not saved.get("data.validation"):
@@ -78,6 +78,29 @@ def _compare_recipes(manifest: dict[str, Any], recipe: Config) -> list[str]:
         for key in sorted((before.keys() | now.keys()) - FREE_TO_CHANGE - computed)
         if before.get(key) != now.get(key) and not (key not in now and unread_before(key))
     ]
+
+
+def _defaults(recipe: Config) -> dict[str, Any]:
+    """The default settings by dotted key, of the recipe's own kinds of encoder and decoder too."""
+    default = flat(type(recipe)().model_dump(mode="json"))
+    of_kinds = {
+        f"{key}.{name}": value
+        for key, part in _kinds(recipe, "").items()
+        for name, value in flat(type(part).of(kind=part.kind).model_dump(mode="json")).items()
+    }
+    return {**of_kinds, **default}
+
+
+def _kinds(config: Config, prefix: str) -> dict[str, KindConfig]:
+    """The parts with several kinds, by dotted key."""
+    parts: dict[str, KindConfig] = {}
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, KindConfig):
+            parts[f"{prefix}{name}"] = value
+        elif isinstance(value, Config):
+            parts |= _kinds(value, f"{prefix}{name}.")
+    return parts
 
 
 def has_run(out: Path) -> bool:

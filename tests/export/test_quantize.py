@@ -99,5 +99,9 @@ def test_a_sample_is_spread_over_all_sets(tmp_path: Path) -> None:
     (tmp_path / "many" / "2.png").write_bytes(b"not a picture")
     sample, drops = load_sample(folders, CropSizes(8, 16), 7)
     assert [int(crop[0, 0, 0]) for crop in sample] == [0, 1, 100, 104, 106, 108, 101] and drops.total == 1
+    (tmp_path / "few" / "1.png").write_bytes(b"not a picture")
+    sample, drops = load_sample(folders, CropSizes(8, 16), 7)
+    assert sorted(int(crop[0, 0, 0]) for crop in sample)[:2] == [0, 100] and len(sample) == 7 and drops.total == 2
+    (tmp_path / "few" / "1.png").write_bytes((tmp_path / "few" / "0.png").read_bytes())
     with pytest.raises(UserError, match=r"11 crops \(1 .*\), 13 asked for"):
         load_sample(folders, CropSizes(8, 16), 13)

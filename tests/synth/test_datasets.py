@@ -206,3 +206,11 @@ def test_pictures_without_text_have_empty_labels(kind, recipe, tmp_path):
     assert 2 <= labels.count("") <= 10
     crops = load_crops([tmp_path / "set"], resolve_charset("36"), 6, SIZE)
     assert len(crops) == 12 - labels.count("") and crops.drops.counts == {"empty label": labels.count("")}
+
+
+@pytest.mark.parametrize("write", [write_folder, write_synth_lmdb])
+def test_pictures_are_not_stretched_before_they_are_read(write, recipe: SynthRecipe, tmp_path: Path) -> None:
+    stretched = recipe.model_copy(update={"size": CropSize(height=16, width=32, max_width=96, stretch=1.5)})
+    with pytest.raises(UserError, match=r"size\.stretch = 1\.5: .* leave it out, or write a pack"):
+        write(stretched, 0, 4, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

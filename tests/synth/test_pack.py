@@ -160,6 +160,24 @@ def old_manifest(recipe: SynthRecipe) -> dict:
     return {"recipe": dumped, "shard": pack.SHARD}
 
 
+def test_a_pack_is_as_wide_as_the_encoder_reads_pictures(recipe, tmp_path):
+    plain, stretched = (CropSize(height=16, width=32, max_width=96, stretch=stretch) for stretch in (1, 2))
+    charset = resolve_charset("36")
+    for name, size, other, message in (
+        ("plain", plain, stretched, "drawn 1 times as wide, and the encoder reads pictures 2 times as wide"),
+        ("stretched", stretched, plain, "drawn 2 times .* reads pictures 1 times as wide; .* --set size.stretch=1$"),
+    ):
+        write(recipe.model_copy(update={"size": size}), 5, tmp_path / name)
+        assert len(open_pack(tmp_path / name, charset, 6, size, 0)[0]) == 5
+        with pytest.raises(UserError, match=message):
+            open_pack(tmp_path / name, charset, 6, other, 0)
+    one = CropSize(height=16, width=32, stretch=2)  # of one size, to which each picture is squeezed
+    write(recipe, 5, tmp_path / "one")
+    assert len(open_pack(tmp_path / "one", charset, 6, one, 0)[0]) == 5
+    with pytest.raises(UserError, match=r"size\.stretch = 2: .* stretched twice"):
+        write(recipe.model_copy(update={"size": stretched}), 5, tmp_path / "shards", style="parquet")
+
+
 def test_packs_of_before_presets_open_and_go_on(recipe, tmp_path):
     write(recipe, 10, tmp_path / "pack")
     path = tmp_path / "pack" / pack.RECIPE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from pathlib import Path
 
@@ -11,10 +12,18 @@ from helpers_train import Parts
 from PIL import Image
 
 from dptr.config.load import load_recipe
+from dptr.config.model import PPOCRConfig
 from dptr.config.train import FinetuneRecipe
 from dptr.models.checkpoint import load_recognizer
+from dptr.models.recognizer import Recognizer
 from dptr.training.finetune import finetune
 from dptr.training.narrow import NarrowCrops, tokens_needed
+from dptr.utils.sizes import CropSizes
+
+
+@pytest.fixture(scope="module")
+def latin() -> Recognizer:
+    return load_recognizer("dptr-latin").model
 
 
 def test_a_label_needs_as_many_tokens_as_give_it_a_path() -> None:
@@ -58,11 +67,17 @@ def test_crops_that_teach_nothing_are_counted(
         assert last == "4 of 10 crops that were drawn had fewer image tokens than their label needs and taught nothing"
 
 
-def test_the_remedy_is_that_of_the_encoder() -> None:
+@pytest.mark.parametrize(("stretch", "advised"), [(1, 2), (1.25, 2.5), (2, 4), (2.5, None), (4, None)])
+def test_the_remedy_is_that_of_the_encoder(stretch: float, advised: float | None, latin: Recognizer) -> None:
     """``model.encoder.stretch`` is a key of PP-OCRv6's encoder only."""
-    counter = NarrowCrops.of_model(load_recognizer("dptr-latin").model, 64)
+    counter = NarrowCrops.of_model(latin, CropSizes(48, 64, 960, stretch=stretch))
     counter.count(32, ["four", "fives"])
     (line,) = counter.summary()
-    assert line.startswith("1 of 2 crops") and "--set model.encoder.stretch=2" in line
-    load_recipe(FinetuneRecipe, None, ["model.encoder.kind=ppocr", "model.encoder.stretch=2"])
+    assert line.startswith("1 of 2 crops")
+    settings = re.findall(r"--set (\S+)", line)
+    if advised is None:
+        assert not settings
+    else:
+        encoder = load_recipe(FinetuneRecipe, None, settings).model.encoder
+        assert isinstance(encoder, PPOCRConfig) and encoder.stretch == advised
     assert "stretch" not in NarrowCrops(4, drawn=2, narrow=1).summary()[0]

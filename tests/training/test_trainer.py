@@ -449,6 +449,20 @@ def test_a_run_of_before_goes_on(tmp_path: Path) -> None:
     check_out(tmp_path, ModelRecipe(), resume=True)
 
 
+@pytest.mark.parametrize(
+    ("part", "kind", "key"), [("encoder", "ppocr", "stretch"), ("encoder", "svtr", "sizes"), ("decoder", "ctc", "path")]
+)
+def test_a_setting_of_one_kind_that_came_later_counts_as_its_default(
+    part: str, kind: str, key: str, tmp_path: Path
+) -> None:
+    saved_run(tmp_path)
+    recipe = ModelRecipe(model=ModelConfig.model_validate({part: {"kind": kind}}))
+    then = recipe.model_dump(mode="json")
+    del then["model"][part][key]
+    write_json(tmp_path / "recipe.json", then)
+    check_out(tmp_path, recipe, resume=True)
+
+
 class ModelRecipe(TinyRecipe):
     model: ModelConfig = ModelConfig()
 
