@@ -66,6 +66,8 @@ done <<TABLE
 chinese  zh       0
 japanese ja       0
 cyrillic cyrillic 95 90 0.3
+arabic   ar       87 55
+korean   ko       88
 TABLE
 
 # Words, one thread each: name, code, the recognizer to start from, minutes of each round
@@ -83,11 +85,9 @@ while read -r name code start rounds; do
     ship "$out" "$name" "$out/test" "runs/shown-$code"
 done <<TABLE
 greek el dptr-en 47
-arabic ar dptr-latin 58
 devanagari devanagari dptr-latin 50
 bengali bn dptr-latin 95
 tamil ta dptr-latin 95
 hebrew he dptr-latin 56 42
-korean ko dptr-en 100
 thai th dptr-latin 100 42 45
 TABLE
