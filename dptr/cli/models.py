@@ -20,7 +20,7 @@ MOST_SHOWN = 8  # languages of one recognizer that are listed
 
 
 @command("models")
-@click.argument("name", required=False, metavar="[NAME|DIR|ONNX]")
+@click.argument("name", required=False, metavar="[NAME|DIR|ONNX]", type=click.Path())
 @report_options("text", "json")
 def models(name: str | None, style: str, out: str) -> None:
     """List the shipped models and the recognizers for other scripts, or describe one.
