@@ -116,9 +116,10 @@ def _list_float_convolutions(graph: onnx.GraphProto) -> Iterator[str]:
 
 def _is_global_pooling(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> bool:
     """Whether a node averages over height and width."""
-    if node.op_type != "ReduceMean" or node.input[1] not in constants:
+    axes = constants.get(node.input[1]) if node.op_type == "ReduceMean" and len(node.input) > 1 else None
+    if axes is None:
         return node.op_type == "GlobalAveragePool"
-    return {int(axis) % 4 for axis in numpy_helper.to_array(constants[node.input[1]])} == {2, 3}
+    return {int(axis) % 4 for axis in numpy_helper.to_array(axes)} == {2, 3}
 
 
 def _fold_batch_norms(graph: onnx.ModelProto) -> onnx.ModelProto:
