@@ -26,6 +26,9 @@ def recognizer(parts: Parts, seed: int, **decoder: object) -> tuple[Recognizer, 
     recipe = parts.recipe("finetune")
     common = {key: getattr(recipe.model.decoder, key) for key in DecoderConfig.model_fields}
     config = recipe.model.model_copy(update={"decoder": DecoderConfig.of(**{**common, **decoder})})
+    if decoder.get("path") == "tokens":
+        fmu, own = config.fmu.model_copy(update={"queries": 0}), config.decoder.model_copy(update={"dim": 128})
+        config = config.model_copy(update={"fmu": fmu, "decoder": own})
     charset = resolve_charset(config.charset)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -70,6 +73,26 @@ def test_the_loss_is_that_of_its_definition(kind: str, weight: float, temperatur
     torch.testing.assert_close(loss, expected)
     if not weight:
         torch.testing.assert_close(loss, student.loss(pixels, targets, step_generator()))
+
+
+@pytest.mark.parametrize("path", ["queries", "tokens"])
+@pytest.mark.parametrize(("weight", "temperature"), [(0.0, 2.0), (0.3, 1.0), (1.0, 4.0)])
+def test_the_loss_over_the_path_of_ctc(path: str, weight: float, temperature: float, parts: Parts) -> None:
+    student, _, charset = recognizer(parts, 0, kind="ctc", path=path)
+    model, _, _ = recognizer(parts, 1, kind="ctc", path=path)
+    pixels, targets = inputs(charset)
+    loss = distillation_loss(
+        student.memory(pixels), student.decoder, Teacher(model, weight, temperature), pixels, targets, step_generator()
+    )
+    ours, theirs = (each.decoder.predict(each.memory(pixels), None) for each in (student, model))
+    soft = [
+        kl_divergence(*(Categorical(logits=logits[row, place] / temperature) for logits in (theirs, ours)))
+        for row in range(len(WORDS))
+        for place in range(ours.shape[1])
+    ]
+    assert torch.stack(soft).mean() > 0.1
+    hard = student.loss(pixels, targets, step_generator())
+    torch.testing.assert_close(loss, (1 - weight) * hard + weight * temperature**2 * torch.stack(soft).mean())
 
 
 def test_orders_are_drawn_once_for_both(parts: Parts) -> None:
@@ -140,7 +163,8 @@ def test_a_teacher_that_does_not_fit(parts: Parts, tmp_path: Path) -> None:
     teacher = open_teacher(named, open_checkpoint(fits), config, charset)
     assert (teacher.weight, teacher.temperature) == (0.25, 3)
     assert not teacher.model.training and not any(each.requires_grad for each in teacher.model.parameters())
-    assert "'ctc' predicts no character" in refused(kept(tmp_path / "ctc", parts, kind="ctc"))
+    assert "'mdiff' predicts no character" in refused(kept(tmp_path / "mdiff", parts, kind="mdiff"))
+    assert "model.decoder.kind is 'ctc', not 'parseq'" in refused(kept(tmp_path / "ctc", parts, kind="ctc"))
     assert "model.decoder.kind is 'nrtr', not 'parseq'" in refused(kept(tmp_path / "nrtr", parts, kind="nrtr"))
     other = kept(tmp_path / "orders", parts, permutations=2)
     assert "set model.decoder.permutations=2" in refused(other)
@@ -150,3 +174,14 @@ def test_a_teacher_that_does_not_fit(parts: Parts, tmp_path: Path) -> None:
     wider = config.model_copy(update={"encoder": config.encoder.model_copy(update={"width": 64})})
     assert "model.encoder.width is 32, not 64" in refused(fits, wider)
     assert "neither a shipped name" in refused(tmp_path / "none")
+
+
+@pytest.mark.parametrize("path", ["queries", "tokens"])
+def test_a_teacher_with_another_path(path: str, parts: Parts, tmp_path: Path) -> None:
+    folder = kept(tmp_path / path, parts, kind="ctc", path=path)
+    named = DistillationConfig(model=str(folder))
+    _, config, charset = recognizer(parts, 0, kind="ctc", path=path)
+    assert open_teacher(named, open_checkpoint(folder), config, charset)
+    other = recognizer(parts, 0, kind="ctc", path="tokens" if path == "queries" else "queries")[1]
+    with pytest.raises(UserError, match=r"path has \d+ positions for a crop of 16 x 32, that of this model \d+"):
+        open_teacher(named, open_checkpoint(folder), other, charset)
