@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from dptr.config.data import InitConfig
 from dptr.config.train import FinetuneRecipe
 from dptr.data.augment import to_pixels
 from dptr.data.crops import LabeledCrops
@@ -27,7 +28,14 @@ from dptr.evaluation.accuracy import Recognize, Team, score_crops
 from dptr.evaluation.calibration import calibrate
 from dptr.evaluation.metrics import confidence_protocol, validation_protocol
 from dptr.inference.torch_backend import crop_probabilities, crop_probabilities_and_paths
-from dptr.models.checkpoint import CHECKPOINT_FILES, Checkpoint, digest_tensors, open_checkpoint, save_checkpoint
+from dptr.models.checkpoint import (
+    CHECKPOINT_FILES,
+    Checkpoint,
+    card_of,
+    digest_tensors,
+    open_checkpoint,
+    save_checkpoint,
+)
 from dptr.models.decoders.ctc import TokenCTC
 from dptr.models.fmu import counting_loss
 from dptr.models.loading import load_strictly
@@ -169,9 +177,10 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     parts = [(model.encoder, recipe.encoder_lr_scale), (model.decoder, recipe.decoder_lr_scale)]
     if model.fmu is not None:
         parts.append((model.fmu, recipe.fmu_lr_scale))
+    inherited_sources = _read_sources(recipe.init, model)
     task = FinetuneTask(
         recipe, out.name, charset, model, teacher, parts, crops.source, crops.validation, others, resolved.parts.dual,
-        accelerator,
+        inherited_sources, accelerator,
     )  # fmt: skip
     training = {"training": crops.digest} if crops.digest else {}
     task.data = {**training, "validation": crops.validation.digest()}
@@ -195,6 +204,19 @@ def _begin_direction(recipe: FinetuneRecipe, is_open: bool, out: Path) -> Finetu
         decoder = read_json(out / RECIPE, "recipe of the run")["model"]["decoder"]
         return set_direction(recipe, decoder.get("direction", ""))
     return set_direction(recipe, "rtl") if is_open and not recipe.model.decoder.visual else recipe
+
+
+def _read_sources(init: InitConfig, model: Recognizer) -> list[str]:
+    """What the initial weights of ``model`` learned from, by the cards of the models that they come from."""
+    sources: list[str] = []
+    for name in filter(None, (init.model, init.decoder, init.glyph)):
+        lines = card_of(name).get("trained_on", [])
+        sources += [str(line) for line in lines if line not in sources] if isinstance(lines, list) else []
+    if init.encoder:
+        with_head = isinstance(model.decoder, TokenCTC) and not init.decoder
+        part = "encoder and head" if with_head else "image encoder"
+        sources.append(f"{part} of PP-OCRv6_rec_small, whose makers trained it on photographs")
+    return sources
 
 
 def _digest_recognizers(start: Checkpoint | None, teacher: Teacher | None) -> dict[str, str]:
@@ -248,6 +270,7 @@ class FinetuneTask(Task):
         validation: LabeledCrops,
         others: dict[str, LabeledCrops],
         dual: dict[str, Any],
+        inherited_sources: Sequence[str],
         accelerator: Accelerator,
     ):
         self.recipe, self.charset, self.model, self.parts, self.dual = recipe, charset, model, parts, dual
@@ -265,16 +288,17 @@ class FinetuneTask(Task):
         frozen = [part for part, factor in parts if not factor]
         shared_rows = share_rows(decoder_tables(model.decoder), charset, recipe.decomposition, recipe.decoder_lr_scale)
         self.objective = FinetuneObjective(model, self.tokenizer, teacher, frozen, recipe.counting, shared_rows)
+        self.sources = self.describe_sources(teacher is not None)
+        self.inherited_sources = inherited_sources
         self.card = {
             "name": name,
             "kind": "recognizer",
-            "trained_on": self.describe_sources(teacher is not None),
             "validation": describe_validation(recipe.data),
             "recipe": recipe.model_dump(mode="json"),
         }
 
     def describe_sources(self, has_teacher: bool) -> list[str]:
-        """What the recognizer learned from, for its card."""
+        """What this run learns from, for the card."""
         recipe = self.recipe
         sources = ["rendered words"] if recipe.data.rendered else []
         if recipe.data.train:
@@ -282,10 +306,6 @@ class FinetuneTask(Task):
             sources.insert(0, "labeled crops: " + ", ".join(folders))
         if has_teacher:
             sources.append(f"what {Path(recipe.distillation.model).name} reads")
-        if recipe.init.encoder:
-            with_head = isinstance(self.model.decoder, TokenCTC) and not recipe.init.decoder
-            part = "encoder and head" if with_head else "image encoder"
-            sources.append(f"{part} of PP-OCRv6_rec_small, whose makers trained it on photographs")
         return sources
 
     def batches(self, first: int, last: int, share: Share) -> Generator[Batch, None, None]:
@@ -359,13 +379,15 @@ class FinetuneTask(Task):
         return new > old and (not best or not self.forgotten(scores, baseline))
 
     def save(self, validation: Validation, step: int, out: Path) -> None:
+        own = self.sources if step else []
+        trained_on = [*own, *(source for source in self.inherited_sources if source not in own)]
         result = {"data": "validation part", "protocol": self.protocol, "step": step, "n": len(self.validation)}
         if self.others:
             result["way"] = float(validation.variant.removeprefix("_") or 1)
         read_with_paths = partial(crop_probabilities_and_paths, self.model, device=self.device)
         calibration = calibrate(self.validation, self.tokenizer, read_with_paths, confidence_protocol(self.charset))
         scores = {**validation.scores, **(self.unlimited_scores if validation.model else {})}
-        card = {**self.card, "results": [{**result, **scores}], **calibration.to_card()}
+        card = {**self.card, "trained_on": trained_on, "results": [{**result, **scores}], **calibration.to_card()}
         folder = _model_folder(out, validation.model)
         save_checkpoint(
             folder, "recognizer", self.model, self.recipe.model, self.charset, self.dual, card,

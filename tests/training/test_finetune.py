@@ -87,6 +87,27 @@ def test_sixteen_crops_are_learned_by_heart(parts: Parts, tmp_path: Path) -> Non
     assert (result["protocol"], result["n"], result["word_accuracy"]) == ("36", 16, 1.0)
 
 
+def test_the_card_names_what_the_initial_weights_learned_from(parts: Parts, tmp_path: Path) -> None:
+    """All sources of a trained state; those of the start alone where its weights are kept."""
+    crops = write_crops(tmp_path / "crops", parts.fonts, WORDS[:4])
+    settings = [
+        f'data.train=["{crops}"]', f'data.validation=["{crops}"]', "data.rendered=0.5", "data.augment=0",
+        "run.validate_every=40", "optim.ema_decay=0", "encoder_lr_scale=1", "init.glyph=", "init.decoder=",
+    ]  # fmt: skip
+    recipe = parts.recipe("finetune", *settings)
+    model = build_recognizer(recipe.model, 36)
+    start = tmp_path / "start"
+    before = ["letters from the Moon", "rendered words"]
+    save_checkpoint(start, "recognizer", model, recipe.model, resolve_charset("36"), {}, {"trained_on": before})
+    after = [f"labeled crops: {tmp_path.name}/crops", "rendered words", "letters from the Moon"]
+    for steps, rate, expected in ((1, "1e-12", before), (40, "1e-2", after)):
+        run = (f"run.steps={steps}", f"optim.lr={rate}", f"init.model={start}")
+        trained = finetune(parts.recipe("finetune", *settings, *run), tmp_path / rate)
+        card = read_json(trained / "card.json", "card")
+        assert card["results"][0]["step"] == (steps if steps > 1 else 0)
+        assert card["trained_on"] == expected
+
+
 def test_training_ends_when_nothing_gets_better(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The best state of a planted series is the one that is kept; a resumed run remembers how long it has waited."""
     planted = [0.2, 0.5, 0.4, 0.6, 0.6, 0.5, 0.9, 0.9]  # step 0, 1, ...
@@ -493,7 +514,8 @@ def test_rendered_words_alone(parts: Parts, tmp_path: Path) -> None:
     _, given, _ = data(parts, *alone, f'data.validation=["{parts.folder / "crops"}"]')
     assert given.labels == WORDS
     model = finetune(parts.recipe("finetune", *alone, "run.steps=2", "init.decoder="), tmp_path / "run")
-    assert read_json(model / "card.json", "card")["trained_on"] == ["rendered words"]
+    card = read_json(model / "card.json", "card")
+    assert card["trained_on"] == (["rendered words"] if card["results"][0]["step"] else [])
 
 
 def test_a_pack_and_labeled_crops_need_no_fonts(parts: Parts, tmp_path: Path) -> None:
