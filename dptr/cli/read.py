@@ -88,6 +88,8 @@ def read(
     reader = open_reader(chosen, ReaderOptions(device, batch_size, turn, tta, charset, pattern, lexicon, isolate))
     if precision is not None:
         min_confidence = reader.least_confidence(precision)
+        if tta > 1 or charset or pattern or lexicon:
+            say("dptr: --precision was measured with all characters and without --tta; here it may not hold")
     say(f"model {reader.name}, device {reader.device}", level=1)
     failed = False
     written = low = 0

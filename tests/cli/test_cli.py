@@ -133,6 +133,13 @@ def test_read_goes_on_after_each_unreadable_input(words, model: str, tmp_path: P
         assert line.startswith(f"dptr: error: {name}: ")
 
 
+def test_what_precision_was_not_measured_with_is_said(capsys: pytest.CaptureFixture) -> None:
+    crop = str(Path(__file__).parents[1] / "golden" / "crops" / "clean.png")
+    for options, expected in (([], 0), (["--tta", "2"], 1), (["--charset", "62"], 1), (["--pattern", "date"], 1)):
+        assert run(["read", crop, "-m", "dptr-en-tiny", "--precision", "0.9", *options]) == 0
+        assert capsys.readouterr().err.count("may not hold") == expected
+
+
 def test_a_folder_is_read_in_natural_order_without_its_sub_folders(model: str, tmp_path: Path, capsys) -> None:
     (tmp_path / "sub").mkdir()
     for name in ("page10.png", "page2.png", "page1.PNG", "a.bmp", "sub/page3.png"):
