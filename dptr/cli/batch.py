@@ -96,7 +96,7 @@ def _pool_options(block: int, what: str) -> Decorator[Any]:
 def read(
     source: str, out: str, column: str, kind: str | None, block: int, address: str, workers: str, cpus: int,
     gpus: float, model: str | None, language: str | None, isolate: bool, charset: str, pattern: str,
-    lexicon: str | None, device: str, batch_size: int, turn: bool, tta: int,
+    lexicon: str | None, device: str, batch_size: int, turn: bool, tta: int, rescore: bool,
 ) -> None:  # fmt: skip
     """Read word crops with many processes, and write Parquet files.
 
@@ -112,6 +112,7 @@ def read(
     settings = {
         "model": choose_recognizer(model, language), "device": _device(device, gpus), "batch_size": batch_size,
         "turn": turn, "tta": tta, "charset": charset, "pattern": pattern, "lexicon": lexicon, "isolate": isolate,
+        "rescore": rescore,
     }  # fmt: skip
     pool = _pool(address, workers, cpus, gpus)
     _run(lambda: plan_reading(source, settings, column, kind or "", block), source, out, pool)

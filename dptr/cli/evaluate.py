@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 def evaluate(
     data: tuple[str, ...], more: tuple[str, ...], model: str, against: str | None, protocol: tuple[str, ...],
     benchmark: str, allow_empty: bool, style: str, out: str, html: Path | None, charset: str, pattern: str,
-    lexicon: str | None, device: str, batch_size: int, turn: bool, tta: int,
+    lexicon: str | None, device: str, batch_size: int, turn: bool, tta: int, rescore: bool,
 ) -> None:  # fmt: skip
     """Measure a model on labeled crops.
 
@@ -83,7 +83,7 @@ def evaluate(
     if chosen:
         paths, protocol = [*sets.values()], (chosen.protocol,)
     check_outputs(out, style, [model, *(each for each in (against, lexicon) if each), *paths], html=html)
-    options = ReaderOptions(device, batch_size, turn, tta, charset, pattern, lexicon)
+    options = ReaderOptions(device, batch_size, turn, tta, charset, pattern, lexicon, rescore=rescore)
     reader = Reader.of(model, options)
     other = Reader.of(against, options) if against else None
     say(f"model {reader.name}, device {reader.device}", level=1)

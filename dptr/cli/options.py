@@ -203,7 +203,7 @@ def device_options() -> Decorator[Any]:
 
 
 def reading_options() -> Decorator[Any]:
-    """Options for reading crops: ``device_options``, ``--turn``, ``--tta``."""
+    """Options for reading crops: ``device_options``, ``--turn``, ``--tta``, ``--rescore``."""
     return stack(
         device_options(),
         click.option(
@@ -214,6 +214,11 @@ def reading_options() -> Decorator[Any]:
             "--tta", metavar="N", type=int, default=1,
             help="Test-time augmentation: read N views of each picture, 1 to 6 (padded, inverted, and so on), and keep "
             "the most confident reading. Default: 1.",
+        ),
+        click.option(
+            "--rescore/--no-rescore", default=True,
+            help="Compare doubtful readings with the spelling of words, where the recognizer has n-grams, as "
+            "dptr-latin does. --charset, --pattern, and --lexicon turn this off. Default: --rescore.",
         ),
     )  # fmt: skip
 

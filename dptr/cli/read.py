@@ -55,7 +55,7 @@ RUNAWAY = "the reading repeats itself to the longest word of the model; take it 
 def read(
     images: tuple[str, ...], model: str | None, language: str | None, style: str, out: str, recursive: bool,
     min_confidence: float, precision: float | None, isolate: bool, charset: str, pattern: str, lexicon: str | None,
-    device: str, batch_size: int, turn: bool, tta: int,
+    device: str, batch_size: int, turn: bool, tta: int, rescore: bool,
 ) -> None:  # fmt: skip
     """Read word crops.
 
@@ -85,7 +85,8 @@ def read(
     check_outputs(out, inputs=[chosen, *images, *([lexicon] if lexicon else [])])
     if precision is not None and min_confidence:
         raise UserError("--precision and --min-confidence: both set the same threshold; pass only one of them")
-    reader = open_reader(chosen, ReaderOptions(device, batch_size, turn, tta, charset, pattern, lexicon, isolate))
+    options = ReaderOptions(device, batch_size, turn, tta, charset, pattern, lexicon, isolate, rescore)
+    reader = open_reader(chosen, options)
     if precision is not None:
         min_confidence = reader.least_confidence(precision)
         if tta > 1 or charset or pattern or lexicon:

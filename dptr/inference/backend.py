@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -12,10 +13,11 @@ from dptr.inference.beam import Hypotheses, Rules
 from dptr.inference.locate import check_model
 from dptr.inference.onnx_backend import SUFFIX, OnnxModel
 from dptr.inference.providers import PACKAGES, PROVIDERS, device_kind, has_provider, hidden_logs
+from dptr.inference.rescore import FILE as NGRAMS
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 from dptr.utils.extras import describe_install
-from dptr.utils.files import digest
+from dptr.utils.files import DIGITS, digest
 from dptr.utils.sizes import Sizes
 from dptr.weights import SHIPPED, model_file
 
@@ -127,7 +129,7 @@ def open_backend(model: str | Path, device: str = "cpu") -> Backend:
 
 
 def digest_model(model: str | Path) -> str:
-    """The digest of the file that is opened on the CPU, which identifies a model.
+    """The digest of the file that is opened on the CPU, and of the n-grams beside it, which identifies a model.
 
     Raises:
         UserError: no such model.
@@ -136,7 +138,11 @@ def digest_model(model: str | Path) -> str:
     exported = _exported(model)
     file = exported if exported.is_file() else model_file(model, "model.safetensors")
     try:
-        return digest(file)
+        ngrams = model_file(model, NGRAMS)
+        if not ngrams.is_file():
+            return digest(file)
+        both = f"{digest(file)}\n{digest(ngrams)}"
+        return hashlib.sha256(both.encode()).hexdigest()[:DIGITS]
     except OSError as error:
         raise UserError(f"model '{model}': {error.strerror}; check the path") from error
 

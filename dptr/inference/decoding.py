@@ -19,6 +19,7 @@ from dptr.inference.best_path import collapse
 from dptr.inference.confidence import WordConfidence, apply_temperature
 from dptr.inference.constraint import Constraint, Lexicon, make_constraint
 from dptr.inference.prediction import Prediction, has_repeated_ending, note_cut
+from dptr.inference.rescore import CERTAIN, Rescoring, find_word
 from dptr.inference.restrict import Restriction, restrict
 from dptr.inference.trellis import FoundWord
 from dptr.text.charset import Charset, resolve_charset
@@ -40,6 +41,7 @@ class Decoding:
         constraint: to the words of a pattern or a lexicon; None = any.
         masked: a constraint to all words over the characters of ``restriction``, for autoregressive models; None for
             others.
+        rescoring: of doubtful readings of a CTC network, if they are unconstrained; None = keep them.
     """
 
     tokenizer: Tokenizer
@@ -47,6 +49,7 @@ class Decoding:
     restriction: Restriction | None = None
     constraint: Constraint | None = None
     masked: Constraint | None = None
+    rescoring: Rescoring | None = None
 
     def predict(self, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]) -> list[Prediction]:
         """Read crops of one size."""
@@ -67,9 +70,35 @@ class Decoding:
         if self.restriction is not None:
             return self._read_restricted(self.restriction, backend, crops)
         sums_paths = self.confidence is not None and self.confidence.of_paths
-        outputs = backend.probabilities_and_paths(crops) if sums_paths else (backend.probabilities(crops),)
+        with_paths = sums_paths or self.rescoring is not None
+        outputs = backend.probabilities_and_paths(crops) if with_paths else (backend.probabilities(crops),)
         rows, *paths = (apply_temperature(output, backend.temperature) for output in outputs)
-        return self._decode(rows, *paths)
+        predictions, probabilities = self._decode(rows, *paths)
+        if self.rescoring is not None:
+            self._rescore(self.rescoring, predictions, probabilities, paths[0])
+        return predictions, probabilities
+
+    def _rescore(
+        self,
+        rescoring: Rescoring,
+        predictions: list[Prediction],
+        probabilities: list[float],
+        paths: Float[np.ndarray, "n p classes"],
+    ) -> None:
+        """Replace doubtful readings, and their probabilities p, by better ones."""
+        for index, (before, path) in enumerate(zip(predictions, paths, strict=True)):
+            if before.confidence >= CERTAIN or before.runaway:
+                continue
+            symbols = rescoring.choose(path)
+            if symbols == tuple(self.tokenizer.symbols(before.text)) or len(symbols) > self.tokenizer.max_length:
+                continue
+            found = _predict_found(find_word(path, symbols), self.tokenizer)
+            own = self.confidence
+            predictions[index] = replace(found, outside=None)
+            if own is not None and own.of_paths:
+                (probabilities[index],) = _sum_paths(own, [found], path[None], self.tokenizer)
+            else:
+                probabilities[index] = found.confidence
 
     def _read_restricted(
         self, restriction: Restriction, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]
@@ -131,13 +160,15 @@ class Decoding:
 
 
 def make_decoding(
-    backend: Backend, name: str, charset: str | Charset = "", pattern: str = "", lexicon: Lexicon = None
-) -> Decoding:
+    backend: Backend, name: str, charset: str | Charset = "", pattern: str = "", lexicon: Lexicon = None,
+    rescoring: Rescoring | None = None,
+) -> Decoding:  # fmt: skip
     """The decoding of a model.
 
     Args:
         name: of the model, for errors.
         charset, pattern, lexicon: see ``dptr.inference.reader.Reader``.
+        rescoring: of a CTC network; unused with ``charset``, ``pattern``, or ``lexicon``.
 
     Raises:
         UserError: a card that does not fit the model; see ``resolve_charset``, ``restrict``, ``make_constraint``, and
@@ -159,7 +190,7 @@ def make_decoding(
         constraint = make_constraint(known, longest, pattern, lexicon, allowed, write)
     elif restriction is not None and backend.searches == "prefixes":
         masked = make_constraint(known, longest, _ANY, allowed=allowed)
-    return Decoding(backend.tokenizer, own, restriction, constraint, masked)
+    return Decoding(backend.tokenizer, own, restriction, constraint, masked, rescoring if allowed is None else None)
 
 
 def _sum_paths(

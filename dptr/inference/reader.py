@@ -23,13 +23,15 @@ from dptr.inference.backend import Backend, open_backend
 from dptr.inference.constraint import Lexicon
 from dptr.inference.decoding import make_decoding
 from dptr.inference.prediction import Prediction, note_frames, note_picture
+from dptr.inference.rescore import FILE as NGRAMS
+from dptr.inference.rescore import open_rescoring
 from dptr.inference.views import CHANGES, UPSIDE_DOWN, make_views, read_by_size, read_views
 from dptr.text.charset import Charset
 from dptr.utils.errors import UserError
 from dptr.utils.images import FRAMES, Picture, open_image
 from dptr.utils.isolation import Isolation
 from dptr.utils.resize import fit
-from dptr.weights import AUTO, DEFAULT_MODEL
+from dptr.weights import AUTO, DEFAULT_MODEL, model_file
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class ReaderOptions:
     pattern: str = ""
     lexicon: Lexicon = None
     isolate: bool = False
+    rescore: bool = True
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -105,6 +108,9 @@ class Reader:
         lexicon: read only these words: a file with one word per line, or the words; None = any.
         isolate: whether another process decodes files, with limits on its memory and time (``dptr.utils.isolation``),
             for files from untrusted sources.
+        rescore: whether doubtful readings are compared with the spelling of words (``dptr.inference.rescore``), where
+            the recognizer's folder has n-grams, as that of ``dptr-latin`` does. ``charset``, ``pattern``, and
+            ``lexicon`` turn this off.
         batch: the former name of ``batch_size``; it still works, with a warning.
 
     Attributes:
@@ -131,6 +137,7 @@ class Reader:
         pattern: str = "",
         lexicon: Lexicon = None,
         isolate: bool = False,
+        rescore: bool = True,
         *,
         batch: int | None = None,
     ) -> None:
@@ -140,7 +147,9 @@ class Reader:
         if model == AUTO:
             raise UserError(f"model '{AUTO}': Reader reads with one recognizer; use AutoReader, or OCR('{AUTO}')")
         self._start(
-            str(model), ReaderOptions(device, batch_size, turn, tta, charset, pattern, lexicon, isolate), open_backend
+            str(model),
+            ReaderOptions(device, batch_size, turn, tta, charset, pattern, lexicon, isolate, rescore),
+            open_backend,
         )
 
     @classmethod
@@ -162,9 +171,10 @@ class Reader:
         pattern: str = "",
         lexicon: Lexicon = None,
         isolate: bool = False,
+        rescore: bool = True,
     ) -> Self:
         """The same as ``Reader(name_or_path, ...)``; nothing is downloaded."""
-        return cls(name_or_path, device, batch_size, turn, tta, charset, pattern, lexicon, isolate)
+        return cls(name_or_path, device, batch_size, turn, tta, charset, pattern, lexicon, isolate, rescore)
 
     def __repr__(self) -> str:
         options = self.options
@@ -172,6 +182,7 @@ class Reader:
         settings += [] if options.turn else ["turn=False"]
         settings += [f"tta={options.tta}"] if options.tta > 1 else []
         settings += ["isolate=True"] if options.isolate else []
+        settings += [] if options.rescore else ["rescore=False"]
         named = options.charset if isinstance(options.charset, str) else options.charset.name
         settings += [f"charset={named!r}"] if named else []
         settings += [f"pattern={options.pattern!r}"] if options.pattern else []
@@ -367,7 +378,10 @@ class Reader:
         self.tokenizer = backend.tokenizer
         self.card = backend.card
         self.size = backend.size
-        self._decoding = make_decoding(backend, self.name, self.charset, self.pattern, self.lexicon)
+        is_free = not (self.charset or self.pattern or self.lexicon is not None)
+        can_rescore = self.options.rescore and is_free and backend.searches == "paths" and not backend.tokenizer.visual
+        rescoring = open_rescoring(model_file(self.name, NGRAMS), backend.tokenizer) if can_rescore else None
+        self._decoding = make_decoding(backend, self.name, self.charset, self.pattern, self.lexicon, rescoring)
 
 
 def _opener(isolate: bool) -> Callable[[Picture, str], Image.Image]:
