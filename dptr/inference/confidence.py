@@ -134,6 +134,16 @@ class WordConfidence:
         blank = paths[..., groups <= _UNCOUNTED].sum(-1, dtype=np.float64).T
         return np.minimum(_sum_paths(labels, lengths, shown, blank), 1.0)
 
+    def fold(self, symbols: Sequence[int]) -> tuple[int, ...]:
+        """What the protocol compares of a word: the groups of its counted characters.
+
+        Args:
+            symbols: the classes of its characters.
+        """
+        if not self.counted_as:
+            return tuple(symbols)
+        return tuple(group for group in self._groups[np.asarray(symbols, np.int64)].tolist() if group > _UNCOUNTED)
+
     def scale(self, probability: float, characters: int) -> float:
         """The confidence, 0 to 1, from p and the word's number of characters."""
         return float(probability ** (self.exponent * (1 + characters) ** -self.length))

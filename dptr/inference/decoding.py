@@ -85,20 +85,18 @@ class Decoding:
         probabilities: list[float],
         paths: Float[np.ndarray, "n p classes"],
     ) -> None:
-        """Replace doubtful readings, and their probabilities p, by better ones."""
+        """Replace doubtful readings by better ones, and p of all doubtful ones by that of the choice."""
+        own = self.confidence if self.confidence is not None and self.confidence.of_paths else None
         for index, (before, path) in enumerate(zip(predictions, paths, strict=True)):
             if before.confidence >= CERTAIN or before.runaway:
                 continue
-            symbols = rescoring.choose(path)
-            if symbols == tuple(self.tokenizer.symbols(before.text)) or len(symbols) > self.tokenizer.max_length:
+            choice = rescoring.choose(path, own.fold if own is not None else tuple)
+            if len(choice.symbols) > self.tokenizer.max_length:
                 continue
-            found = _predict_found(find_word(path, symbols), self.tokenizer)
-            own = self.confidence
-            predictions[index] = replace(found, outside=None)
-            if own is not None and own.of_paths:
-                (probabilities[index],) = _sum_paths(own, [found], path[None], self.tokenizer)
-            else:
-                probabilities[index] = found.confidence
+            if choice.symbols != tuple(self.tokenizer.symbols(before.text)):
+                predictions[index] = _predict_found(find_word(path, choice.symbols), self.tokenizer)
+                predictions[index] = replace(predictions[index], outside=None)
+            probabilities[index] = choice.probability if own is not None else predictions[index].confidence
 
     def _read_restricted(
         self, restriction: Restriction, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]

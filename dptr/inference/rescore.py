@@ -15,7 +15,7 @@ mixture is ours. docs/evidence/rescoring.md has what it gains.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -40,6 +40,19 @@ _CLASSES = 10  # that may continue a reading at a position
 _LEAST, _MARGIN = math.log(1e-5), 9.0
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The best reading of a crop.
+
+    Attributes:
+        symbols: the classes of its characters.
+        probability: 0 to 1, the share of the compared readings, weighted by their scores, that count as equal to it.
+    """
+
+    symbols: tuple[int, ...]
+    probability: float
+
+
 @dataclass(frozen=True, eq=False)
 class Rescoring:
     """A choice between readings of a CTC network.
@@ -55,16 +68,20 @@ class Rescoring:
     weight: float = WEIGHT
     bonus: float = BONUS
 
-    def choose(self, path: Float[np.ndarray, "t classes"]) -> tuple[int, ...]:
-        """The classes of the characters of the best reading.
+    def choose(self, path: Float[np.ndarray, "t classes"], fold: Callable[[tuple[int, ...]], object] = tuple) -> Choice:
+        """Choose the best reading.
 
         Args:
             path: for each position, the probabilities of the blank (class 0) and of the characters.
+            fold: what is the same of readings that count as equal.
         """
         readings = find_readings(path)
         texts = ["".join(self.characters[symbol - 1] for symbol in symbols) for symbols, _ in readings]
         scores = np.array([score for _, score in readings]) + self.score(texts)
-        return readings[int(scores.argmax())][0]
+        best = readings[int(scores.argmax())][0]
+        shares = np.exp(scores - scores.max())
+        is_equal = np.array([fold(symbols) == fold(best) for symbols, _ in readings])
+        return Choice(best, float(shares[is_equal].sum() / shares.sum()))
 
     def score(self, texts: Sequence[str]) -> Float64[np.ndarray, " n"]:
         """What is added to the logarithm of each reading's probability."""

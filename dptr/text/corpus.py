@@ -104,6 +104,13 @@ class Corpus:
         self._turns = _even_turns(filled, config.replacement)
         self.epoch = 0 if config.replacement else sum(self._turns) or len(self.epochs or ())
 
+    def list_words(self) -> Iterator[tuple[str, float]]:
+        """The words of the lists in this split, as listed, and the probability of each among them."""
+        before = 0.0
+        for share, source in zip(self._list_shares, self._lists, strict=True):
+            yield from source.weighted_words((share - before) / self._list_shares[-1])
+            before = share
+
     def word(self, index: int) -> str:
         """The word at ``index`` >= 0: non-empty, and within charset, length, and split.
 

@@ -21,6 +21,8 @@ from dptr.utils.files import atomic_file
 
 MOST_ORDER = 8  # letters whose numbers, of 8 bits each, fit in a key
 _START, _END, _UNKNOWN, _FIRST = 0, 1, 2, 3  # numbers of what is no letter of the alphabet, and of its first letter
+_MEAN_WEIGHT = 2.0  # of a word of a list
+_LEAST = 0.0, 0.0, 0.5, 2.0, 4.0, 6.0  # weight of n-grams of a list, by order; 300,000 of them stay for dptr-latin
 _MOST_BYTES = 100_000_000  # of a file's arrays in memory
 _STEPS = 16.0  # of a stored logarithm, in one nat: 0 to 255 stand for 0 to -15.9
 
@@ -129,6 +131,16 @@ def load_ngrams(path: Path) -> NgramModel:
     if not orders or any(len(each) > 1 for each in shapes):
         raise UserError(f"{path}: damaged n-grams; copy the file anew")
     return NgramModel(alphabet, orders)
+
+
+def fit_word_list(words: Sequence[tuple[str, float]]) -> NgramModel:
+    """Fit the n-grams of a list of words, each with its probability (``dptr.text.corpus.Corpus.list_words``).
+
+    Raises:
+        UserError: see ``fit_ngrams``.
+    """
+    total = _MEAN_WEIGHT * len(words) / sum(probability for _, probability in words)
+    return fit_ngrams(((word, probability * total) for word, probability in words), len(_LEAST), _LEAST)
 
 
 def fit_ngrams(words: Iterable[tuple[str, float]], order: int, least: Sequence[float]) -> NgramModel:

@@ -6,7 +6,7 @@ import os
 from array import array
 from bisect import bisect_right
 from collections import Counter, OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, compress
 from pathlib import Path
@@ -56,6 +56,11 @@ class WordList:
     def word_at(self, fraction: float) -> str:
         """The word at ``fraction`` in [0, 1) of the cumulative drawing probabilities."""
         return self.words[bisect_right(self.cumulative, fraction)]
+
+    def weighted_words(self, total: float) -> Iterator[tuple[str, float]]:
+        """Each word and its weight; the weights sum to ``total``."""
+        weights = np.diff(np.frombuffer(self.cumulative), prepend=0.0)
+        yield from zip(self.words, (weights * (total / weights.sum())).tolist(), strict=True)
 
     def describe(self) -> str:
         """The number of entries and of words, and what was left out, for the log."""

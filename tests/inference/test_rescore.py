@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import ctc_loss
 
-from dptr.inference.confidence import WordConfidence
+from dptr.inference.confidence import UNCOUNTED, WordConfidence
 from dptr.inference.ctc_search import compose_words, find_paths
 from dptr.inference.decoding import Decoding, make_decoding
 from dptr.inference.reader import Reader
@@ -94,7 +94,7 @@ def test_a_word_is_found_as_with_a_lexicon_of_it() -> None:
     ],
 )
 def test_of_two_readings_the_word_is_chosen(path: np.ndarray, expected: str) -> None:
-    symbols = Rescoring(NGRAMS, LETTERS.characters).choose(path)
+    symbols = Rescoring(NGRAMS, LETTERS.characters).choose(path).symbols
     assert "".join(LETTERS.characters[symbol - 1] for symbol in symbols) == expected
 
 
@@ -147,9 +147,23 @@ def test_doubtful_readings_change_with_all_that_belongs_to_them(calibration: Wor
     assert (before.text, after.text) == ("Sorvices", "Services")
     assert before.product == pytest.approx(0.7) and after.product == pytest.approx(0.3)
     assert after.characters[1] == ("e", pytest.approx(0.3)) and after.outside is None and not after.notes
-    assert after.confidence == pytest.approx(calibration.scale(0.3, 8) if calibration else 0.3)
+    ratio = 0.3 / 0.7 * math.exp(float(np.subtract(*rescoring.score(["Services", "Sorvices"]))))
+    assert after.confidence == pytest.approx(calibration.scale(ratio / (1 + ratio), 8) if calibration else 0.3)
     digits = make_decoding(network, "network", charset="94", rescoring=rescoring)  # type: ignore[arg-type]
     assert predict(digits).text == "Sorvices"
+
+
+def test_readings_that_count_as_equal_share_their_probability() -> None:
+    path = path_of({"R": 0.5, "r": 0.3, "b": 0.2}, {"a": 1.0}, {"d": 1.0}, {"i": 1.0}, {"o": 1.0}, {",": 0.6, "": 0.4})
+    rescoring = Rescoring(NGRAMS, LETTERS.characters)
+    counted_as = "".join(each.lower() if each.isalnum() else UNCOUNTED for each in LETTERS.characters)
+    whole = rescoring.choose(path, WordConfidence(counted_as=counted_as).fold)
+    case = rescoring.choose(path, WordConfidence().fold)
+    assert whole.symbols == case.symbols == rescoring.choose(path).symbols
+    less, more = rescoring.score(["badio", "radio"])
+    wrong = 0.2 * math.exp(less) / (0.2 * math.exp(less) + 0.8 * math.exp(more))
+    assert whole.probability == pytest.approx(1 - wrong)
+    assert case.probability == pytest.approx((1 - wrong) * 0.5 / 0.8 * 0.6)
 
 
 def test_certain_readings_stay() -> None:

@@ -311,6 +311,18 @@ def test_sources_are_mixed_by_weight(tmp_path):
     assert [line.split()[0] for line in corpus.describe().splitlines()[1:]] == ["12%", "25%", "62%"]
 
 
+def test_words_of_lists_have_the_probabilities_with_which_they_are_drawn(tmp_path):
+    one, two = tmp_path / "one.txt", tmp_path / "two.txt"
+    one.write_text("ant 3\nbee 1\n")
+    two.write_text("cat\n")
+    sources = [SourceConfig(kind="file", path=str(path), weight=weight) for path, weight in ((one, 0.5), (two, 1.5))]
+    pattern = SourceConfig(kind="pattern", patterns=("number",), weight=2.0)
+    corpus = Corpus(CorpusConfig(sources=(*sources, pattern), **PLAIN), FULL, 25, seed=0, split="all")
+    assert dict(corpus.list_words()) == pytest.approx({"ant": 0.1875, "bee": 0.0625, "cat": 0.75})
+    drawn = Counter(word for word in take(corpus, 8000) if word.isalpha())
+    assert all(abs(drawn[word] / 4000 - p) < 0.03 for word, p in corpus.list_words())
+
+
 def test_patterns_are_drawn_evenly_and_listed():
     corpus = Corpus(of_patterns("email", "phone"), FULL, 40, 0, "all")
     drawn = take(corpus, 4000)
