@@ -10,6 +10,8 @@ frequent words of 24 languages, most of them English.
 from __future__ import annotations
 
 import argparse
+import random
+import string
 from pathlib import Path
 
 from dptr.config.render import CorpusConfig, SourceConfig
@@ -33,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("language", help="latin, or the code of a language or script")
     parser.add_argument("out", type=Path, help="the file to write")
+    parser.add_argument("--control", choices=("exchange", "shuffle"), help=exchange_or_shuffle.__doc__)
     options = parser.parse_args()
     if options.language == "latin":
         charset = open_checkpoint("dptr-latin").charset
@@ -44,10 +47,22 @@ def main() -> None:
     else:
         charset = resolve_charset(f"{options.language}+space")
         config = in_language(CorpusConfig(), charset)
-    model = fit_word_list([*Corpus(config, charset, MAX_LENGTH, seed=0).list_words()])
+    words = [*Corpus(config, charset, MAX_LENGTH, seed=0).list_words()]
+    model = fit_word_list(exchange_or_shuffle(words, options.control) if options.control else words)
     model.save(options.out)
     sizes = ", ".join(f"{len(own.keys):,}" for own in model.orders)
     print(f"{len(model.alphabet)} letters; n-grams by order: {sizes}; {options.out.stat().st_size:,} bytes")
+
+
+def exchange_or_shuffle(words: list[tuple[str, float]], control: str) -> list[tuple[str, float]]:
+    """For a control: exchange a to z for each other, the same way in all words, or shuffle the letters of each word."""
+    draw = random.Random(0)
+    if control == "shuffle":
+        return [("".join(draw.sample(word, len(word))), probability) for word, probability in words]
+    letters = string.ascii_lowercase
+    others = "".join(draw.sample(letters, len(letters)))
+    table = str.maketrans(letters + letters.upper(), others + others.upper())
+    return [(word.translate(table), probability) for word, probability in words]
 
 
 if __name__ == "__main__":

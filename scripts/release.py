@@ -41,8 +41,8 @@ METADATA = ("METADATA", "RECORD", "WHEEL", "licenses/LICENSE")
 ALLOWED = {  # what may be in each wheel, below its package or its metadata
     "dptr": (
         "*.py", "py.typed",
-        "weights/*/model.onnx", "weights/*/config.json", "weights/*/card.json", "weights/*/README.md",
-        "weights/recognizers.json",
+        "weights/*/model.onnx", "weights/*/ngrams.npz", "weights/*/config.json", "weights/*/card.json",
+        "weights/*/README.md", "weights/recognizers.json",
         "synth/embedded/*.ttf", "synth/embedded/*.LICENSE", "synth/embedded/FONTS.md",
         "serve/page/*.html", "serve/page/*.css", "serve/page/*.js", "serve/page/*.svg",
         "browser/page/*.html", "browser/page/*.css", "browser/page/*.js",

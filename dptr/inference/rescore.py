@@ -61,12 +61,14 @@ class Rescoring:
         ngrams: of the words that are read.
         characters: of the network: class i + 1 is character i.
         weight, bonus: of the score above.
+        code_share: of codes in the mixture, above 0 and below 1.
     """
 
     ngrams: NgramModel
     characters: Sequence[str]
     weight: float = WEIGHT
     bonus: float = BONUS
+    code_share: float = CODE_SHARE
 
     def choose(self, path: Float[np.ndarray, "t classes"], fold: Callable[[tuple[int, ...]], object] = tuple) -> Choice:
         """Choose the best reading.
@@ -87,8 +89,8 @@ class Rescoring:
         """What is added to the logarithm of each reading's probability."""
         parts = [[core for word in text.split() if (core := _strip_signs(word))] for text in texts]
         words = sorted({word for own in parts for word in own})
-        codes = math.log(CODE_SHARE) - np.array([len(word) + 1 for word in words]) * math.log(CODE_SYMBOLS)
-        spelled = math.log(1 - CODE_SHARE) + self.ngrams.log_probabilities(words)
+        codes = math.log(self.code_share) - np.array([len(word) + 1 for word in words]) * math.log(CODE_SYMBOLS)
+        spelled = math.log(1 - self.code_share) + self.ngrams.log_probabilities(words)
         own_scores = dict(zip(words, np.logaddexp(spelled, codes).tolist(), strict=True))
         return np.array(
             [self.weight * sum(own_scores[word] for word in own) + self.bonus * len(" ".join(own)) for own in parts]

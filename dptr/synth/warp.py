@@ -126,8 +126,10 @@ def _choose_margins(
         sides = rng.random(4) < 0.35
         sides[rng.integers(4)] = True
         margins = np.where(sides, -rng.uniform(0.02, _MAX_CUT), margins)
-    if (margins < 0).any():
-        margins = np.maximum(margins, -_find_max_cut(line, runs_across) / word_height)
+    is_cut = margins < 0
+    if is_cut.any():
+        shared = 1 + (is_cut & is_cut[[2, 3, 0, 1]])  # two opposite sides share what may be cut
+        margins = np.maximum(margins, -_find_max_cut(line, runs_across) / (word_height * shared))
     return margins
 
 

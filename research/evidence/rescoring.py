@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", required=True, type=Path, help="data sets of labeled crops")
     parser.add_argument("--model", default="dptr-latin", help="a recognizer with CTC (dptr-latin)")
     parser.add_argument("--ngrams", nargs="*", default=[], type=Path, help="files to compare with that of the model")
+    parser.add_argument("--controls", action="store_true", help="also change the parts of the score")
     parser.add_argument("--protocol", default="36", help="of the comparison (36)")
     options = parser.parse_args()
     fold = PROTOCOLS[options.protocol]
@@ -39,12 +41,7 @@ def main() -> None:
         images = [crops.image(index) for index in counted]
         before: list[str] = []
         right_before = np.zeros(0, bool)
-        for name in ("none", "its own", *options.ngrams):
-            reader = Reader(options.model, rescore=name != "none")
-            if isinstance(name, Path):
-                reader._decoding = replace(
-                    reader._decoding, rescoring=Rescoring(load_ngrams(name), reader.tokenizer.charset.characters)
-                )
+        for name, reader in make_readers(options.model, options.ngrams, options.controls).items():
             predictions = reader.read(images)
             texts = [fold(each.text) for each in predictions]
             right = np.array([text == labels[index] for text, index in zip(texts, counted, strict=True)])
@@ -58,6 +55,23 @@ def main() -> None:
                 f"{better} | {worse} | {sign_test(better, worse):.3f} | {error:.1%} |",
                 flush=True,
             )
+
+
+def make_readers(model: str, files: Sequence[Path], with_controls: bool) -> dict[str, Reader]:
+    """The readers to compare, by name."""
+    readers = {"none": Reader(model, rescore=False), "its own": Reader(model)}
+    own = readers["its own"]._decoding.rescoring
+    changed = {path.stem: Rescoring(load_ngrams(path), readers["none"].tokenizer.charset.characters) for path in files}
+    if with_controls and own is not None:
+        changed |= {
+            "length alone": replace(own, weight=0.0),
+            "codes alone": replace(own, code_share=1 - 1e-9),
+            "no codes": replace(own, code_share=1e-9),
+        }
+    for name, rescoring in changed.items():
+        readers[name] = Reader(model)
+        readers[name]._decoding = replace(readers[name]._decoding, rescoring=rescoring)
+    return readers
 
 
 def sign_test(better: int, worse: int) -> float:

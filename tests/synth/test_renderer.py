@@ -287,3 +287,18 @@ def test_a_cut_leaves_half_of_each_letter_and_mark(quarter_turn: float) -> None:
         assert len(areas) == len(pieces), seed
         expected = sorted((bottom - top) * (right - left) for top, bottom, left, right in pieces)
         assert (areas > 0.3 * np.array(expected) * areas[-1] / wide).all(), seed
+
+
+@pytest.mark.parametrize("quarter_turn", [0.0, 1.0])
+def test_opposite_cuts_leave_half_of_a_letter_together(quarter_turn: float) -> None:
+    """Half on the left and half on the right left nothing of an I, and a width of 0 ended the training."""
+    mask = np.full((45, 7), 255, np.uint8)
+    line = Line(mask, (0, 0, 7, 45), np.full((1, 2, 2), np.nan))
+    effects = change_effects(PRESETS["plain"], {"cut": 1.0, "quarter_turn": quarter_turn, "outline": 0.0})
+    size, ink = CropSize(height=32, width=32), []
+    for seed in range(200):
+        word = warp_line(line, effects, size, np.random.default_rng(seed))
+        aspect = word.aspect if not quarter_turn else 1 / word.aspect
+        assert aspect > 0.25 * 7 / 45, seed  # margins above and below make it narrower
+        ink.append((word.fill > 0.5).mean())
+    assert min(ink) > 0.05

@@ -313,7 +313,7 @@ def test_sources_are_mixed_by_weight(tmp_path):
 
 def test_words_of_lists_have_the_probabilities_with_which_they_are_drawn(tmp_path):
     one, two = tmp_path / "one.txt", tmp_path / "two.txt"
-    one.write_text("ant 3\nbee 1\n")
+    one.write_text("ant\nant\nant\nbee\n")
     two.write_text("cat\n")
     sources = [SourceConfig(kind="file", path=str(path), weight=weight) for path, weight in ((one, 0.5), (two, 1.5))]
     pattern = SourceConfig(kind="pattern", patterns=("number",), weight=2.0)
