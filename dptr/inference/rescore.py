@@ -15,6 +15,7 @@ mixture is ours. docs/evidence/rescoring.md has what it gains.
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -131,7 +132,7 @@ def find_readings(path: Float[np.ndarray, "t classes"], width: int = WIDTH) -> l
 
 def _strip_signs(word: str) -> str:
     """The word without signs at its ends, of which the n-grams know nothing."""
-    inside = [place for place, character in enumerate(word) if character.isalnum()]
+    inside = [place for place, character in enumerate(word) if unicodedata.category(character)[0] in "LMN"]
     return word[inside[0] : inside[-1] + 1] if inside else ""
 
 
