@@ -73,7 +73,7 @@ lock: # requirements.txt: what 'pip install dptr' brings, with hashes; needs pip
 	$(BIN)/python scripts/lock.py
 
 digests: # of weights and fonts, for 'sha256sum --check digests.sha256'
-	git ls-files 'dptr/*.onnx' 'dptr/*.npz' 'dptr/*.ttf' 'weights/*.safetensors' 'recognizers/*.onnx' | LC_ALL=C sort | xargs sha256sum >digests.sha256
+	git ls-files 'dptr/*.onnx' 'dptr/*.npz' 'dptr/*.ttf' 'weights/*.safetensors' 'recognizers/*.onnx' 'recognizers/*.npz' | LC_ALL=C sort | xargs sha256sum >digests.sha256
 
 release:
 	$(PYTHON) scripts/release.py

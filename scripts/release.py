@@ -53,7 +53,9 @@ ALLOWED = {  # what may be in each wheel, below its package or its metadata
     "dptr_weights": ("__init__.py", "*/*.safetensors", "glyph-en/config.json", "glyph-en/card.json", *METADATA),
 }  # fmt: skip
 RECOGNIZERS = sorted(path.parent for path in (ROOT / "recognizers").glob("*/pyproject.toml"))
-RECOGNIZER = ("__init__.py", "model.onnx", "card.json", "README.md", "sheet.png", "entry_points.txt", *METADATA)
+RECOGNIZER = (
+    "__init__.py", "model.onnx", "ngrams.npz", "card.json", "README.md", "sheet.png", "entry_points.txt", *METADATA
+)  # fmt: skip
 SDIST = {  # and in each sdist, beside the package
     "dptr": ("recipes/*.toml", "docs/licenses.md", "CHANGELOG.md"),
     "dptr_weights": (),

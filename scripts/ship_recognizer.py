@@ -27,16 +27,20 @@ from PIL import Image
 from ship import calibrate_file, recalibrate, replace_card, without_paths
 
 from dptr import __version__
+from dptr.config.render import CorpusConfig
 from dptr.data.labeled import open_labeled
 from dptr.evaluation.evaluate import evaluate
 from dptr.evaluation.metrics import protocol
 from dptr.export import export
 from dptr.inference.reader import Reader
+from dptr.inference.rescore import FILE as NGRAMS
 from dptr.models.checkpoint import card_of, load_recognizer, open_checkpoint, save_checkpoint
 from dptr.new_language.chain import MANIFEST
 from dptr.synth import FontIndex, draw_labeled_sheet, find_fonts
 from dptr.text.charset import SPACED
+from dptr.text.corpus import Corpus
 from dptr.text.languages import LANGUAGES, written_languages
+from dptr.text.ngrams import can_count, fit_word_list
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, write_json
 from dptr.utils.resize import to_array
@@ -58,6 +62,10 @@ OWN = "Apache-2.0. Its weights continue from those of `dptr-en` alone, which wer
 CHANGES = (
     "Their weights were changed by training and rounded. The head has the characters of this recognizer alone, and "
     "rows of those that PP-OCRv6 lacks were added."
+)
+SPELLING = (
+    f" `{NGRAMS}` holds counts of letter sequences in lists of words: of wordfreq (CC BY-SA 4.0), under CC BY-SA 4.0, "
+    "and of CLDR (Unicode License v3)."
 )
 PROJECT = """\
 [build-system]
@@ -175,6 +183,7 @@ def ship(
         print(f"{name}: {parity.describe()}")
         if static is not None:
             card = recalibrate(card, calibrate_file(file, [static]))
+        write_ngrams(model, package / NGRAMS)
         card["results"] = [judge(file, test, name, code or "native")]
         replace_card(file, card)
         size = file.stat().st_size / 1e6
@@ -216,6 +225,17 @@ def save_half(model: Path, out: Path, card: dict[str, Any]) -> None:
         out, "recognizer", loaded.model, loaded.config, checkpoint.charset, checkpoint.dual, card, half=True,
         temperature=loaded.temperature,
     )  # fmt: skip
+
+
+def write_ngrams(model: Path, out: Path) -> None:
+    """Write the n-grams of the words that were rendered, for a CTC network."""
+    loaded = load_recognizer(model)
+    corpus = card_of(model).get("recipe", {}).get("corpus")
+    charset = loaded.tokenizer.charset
+    if loaded.config.decoder.kind != "ctc" or not corpus or not can_count(charset):
+        return
+    words = Corpus(CorpusConfig.model_validate(corpus), charset, loaded.tokenizer.max_length, seed=0)
+    fit_word_list([*words.list_words()]).save(out)
 
 
 def judge(model: Path, test: Path, name: str, protocol: str) -> dict[str, Any]:
@@ -272,7 +292,7 @@ def write_texts(made: Path, package: Path, name: str, card: dict[str, Any], size
         "## Trained on",
         "\n".join(f"- {line}" for line in card["trained_on"]),
         "## License",
-        license,
+        license + (SPELLING if (package / NGRAMS).is_file() else ""),
     ]
     (package / "README.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
     (package / "__init__.py").write_text('"""A recognizer; ``dptr.weights.packages`` finds it."""\n', encoding="utf-8")

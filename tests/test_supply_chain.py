@@ -108,7 +108,7 @@ def test_the_scan_passes(code: str) -> None:
 
 def test_weights_and_fonts_are_those_that_were_released() -> None:
     listed = dict(reversed(line.split("  ")) for line in (ROOT / "digests.sha256").read_text().splitlines())
-    folders = {"dptr": ("*.onnx", "*.npz", "*.ttf"), "weights": ("*.safetensors",), "recognizers": ("*.onnx",)}
+    folders = {"dptr": ("*.onnx", "*.npz", "*.ttf"), "weights": ("*.safetensors",), "recognizers": ("*.onnx", "*.npz")}
     files = [path for folder, kinds in folders.items() for kind in kinds for path in (ROOT / folder).rglob(kind)]
     found = {path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     assert found == listed  # make digests

@@ -13,7 +13,7 @@ from dptr.inference.beam import Hypotheses, Rules
 from dptr.inference.locate import check_model
 from dptr.inference.onnx_backend import SUFFIX, OnnxModel
 from dptr.inference.providers import PACKAGES, PROVIDERS, device_kind, has_provider, hidden_logs
-from dptr.inference.rescore import FILE as NGRAMS
+from dptr.inference.rescore import find_ngrams
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 from dptr.utils.extras import describe_install
@@ -138,7 +138,7 @@ def digest_model(model: str | Path) -> str:
     exported = _exported(model)
     file = exported if exported.is_file() else model_file(model, "model.safetensors")
     try:
-        ngrams = model_file(model, NGRAMS)
+        ngrams = find_ngrams(model)
         if not ngrams.is_file():
             return digest(file)
         both = f"{digest(file)}\n{digest(ngrams)}"

@@ -23,15 +23,14 @@ from dptr.inference.backend import Backend, open_backend
 from dptr.inference.constraint import Lexicon
 from dptr.inference.decoding import make_decoding
 from dptr.inference.prediction import Prediction, note_frames, note_picture
-from dptr.inference.rescore import FILE as NGRAMS
-from dptr.inference.rescore import open_rescoring
+from dptr.inference.rescore import find_ngrams, open_rescoring
 from dptr.inference.views import CHANGES, UPSIDE_DOWN, make_views, read_by_size, read_views
 from dptr.text.charset import Charset
 from dptr.utils.errors import UserError
 from dptr.utils.images import FRAMES, Picture, open_image
 from dptr.utils.isolation import Isolation
 from dptr.utils.resize import fit
-from dptr.weights import AUTO, DEFAULT_MODEL, model_file
+from dptr.weights import AUTO, DEFAULT_MODEL
 
 
 @dataclass(frozen=True)
@@ -109,8 +108,8 @@ class Reader:
         isolate: whether another process decodes files, with limits on its memory and time (``dptr.utils.isolation``),
             for files from untrusted sources.
         rescore: whether doubtful readings are compared with the spelling of words (``dptr.inference.rescore``), where
-            the recognizer's folder has n-grams, as that of ``dptr-latin`` does. ``charset``, ``pattern``, and
-            ``lexicon`` turn this off.
+            the recognizer has n-grams (``ngrams.npz`` in its folder), as ``dptr-latin`` does. ``charset``,
+            ``pattern``, and ``lexicon`` turn this off.
         batch: the former name of ``batch_size``; it still works, with a warning.
 
     Attributes:
@@ -379,8 +378,8 @@ class Reader:
         self.card = backend.card
         self.size = backend.size
         is_free = not (self.charset or self.pattern or self.lexicon is not None)
-        can_rescore = self.options.rescore and is_free and backend.searches == "paths" and not backend.tokenizer.visual
-        rescoring = open_rescoring(model_file(self.name, NGRAMS), backend.tokenizer) if can_rescore else None
+        can_rescore = self.options.rescore and is_free and backend.searches == "paths"
+        rescoring = open_rescoring(find_ngrams(self.name), backend.tokenizer) if can_rescore else None
         self._decoding = make_decoding(backend, self.name, self.charset, self.pattern, self.lexicon, rescoring)
 
 

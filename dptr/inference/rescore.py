@@ -29,8 +29,9 @@ from dptr.inference.trellis import FoundWord
 from dptr.text.automaton import Automaton
 from dptr.text.ngrams import NgramModel, load_ngrams
 from dptr.text.tokenizer import Tokenizer
+from dptr.weights import model_file
 
-FILE = "ngrams.npz"  # in the folder of a recognizer
+FILE = "ngrams.npz"
 CERTAIN = 0.8  # readings with this probability or more, 0 to 1, are kept
 # Chosen on validation crops of seven kinds (docs/evidence/rescoring.md)
 WEIGHT, BONUS = 0.25, 0.5
@@ -60,13 +61,13 @@ class Rescoring:
 
     Attributes:
         ngrams: of the words that are read.
-        characters: of the network: class i + 1 is character i.
+        tokenizer: of the network.
         weight, bonus: of the score above.
         code_share: of codes in the mixture, above 0 and below 1.
     """
 
     ngrams: NgramModel
-    characters: Sequence[str]
+    tokenizer: Tokenizer
     weight: float = WEIGHT
     bonus: float = BONUS
     code_share: float = CODE_SHARE
@@ -79,12 +80,17 @@ class Rescoring:
             fold: what is the same of readings that count as equal.
         """
         readings = find_readings(path)
-        texts = ["".join(self.characters[symbol - 1] for symbol in symbols) for symbols, _ in readings]
+        texts = [self.spell(symbols) for symbols, _ in readings]
         scores = np.array([score for _, score in readings]) + self.score(texts)
         best = readings[int(scores.argmax())][0]
         shares = np.exp(scores - scores.max())
         is_equal = np.array([fold(symbols) == fold(best) for symbols, _ in readings])
         return Choice(best, float(shares[is_equal].sum() / shares.sum()))
+
+    def spell(self, symbols: Sequence[int]) -> str:
+        """The text of classes, in logical order."""
+        written = "".join(self.tokenizer.charset.characters[symbol - 1] for symbol in symbols)
+        return self.tokenizer.read(written, [1.0] * len(written))[0]
 
     def score(self, texts: Sequence[str]) -> Float64[np.ndarray, " n"]:
         """What is added to the logarithm of each reading's probability."""
@@ -145,13 +151,22 @@ def find_word(path: Float[np.ndarray, "t classes"], symbols: Sequence[int]) -> F
     return find_paths(path[None], compose_words(automaton))[0]
 
 
+def find_ngrams(model: str | Path) -> Path:
+    """The path of a model's n-grams, in its folder or beside its file; they need not be there.
+
+    Raises:
+        UserError: see ``model_file``.
+    """
+    return Path(model).with_name(FILE) if Path(model).is_file() else model_file(model, FILE)
+
+
 def open_rescoring(path: Path, tokenizer: Tokenizer) -> Rescoring | None:
     """The rescoring with the n-grams of a file; None if there is no such file.
 
     Raises:
         UserError: see ``load_ngrams``.
     """
-    return Rescoring(_load_once(path), tokenizer.charset.characters) if path.is_file() else None
+    return Rescoring(_load_once(path), tokenizer) if path.is_file() else None
 
 
 @lru_cache(maxsize=4)

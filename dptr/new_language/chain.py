@@ -26,7 +26,8 @@ from dptr.dual.orp.residuals import build_residual_bank
 from dptr.evaluation.evaluate import evaluate
 from dptr.export import export
 from dptr.inference.reader import Reader
-from dptr.models.checkpoint import open_checkpoint
+from dptr.inference.rescore import FILE as NGRAMS
+from dptr.models.checkpoint import load_recognizer, open_checkpoint
 from dptr.new_language.plan import Method, Plan, plan
 from dptr.new_language.survey import Request, Survey, longest_word, survey
 from dptr.synth import FontIndex, Renderer, find_fonts
@@ -35,6 +36,7 @@ from dptr.synth.pack import write_pack
 from dptr.synth.source import RenderedWords
 from dptr.text.corpus import Corpus
 from dptr.text.languages import LANGUAGES
+from dptr.text.ngrams import can_count, fit_word_list
 from dptr.training.align import align
 from dptr.training.finetune import finetune
 from dptr.training.finetune_defaults import encoder_kind, reads_several_sizes
@@ -159,12 +161,12 @@ class Chain:
         self.times = self.fit_plan()
         say(self.times.describe())
         model = self.train_on_text() if self.settings.method == "text" else self.train_on_rendered()
-        result = self.read(model, test)
         file = self.out / "model.onnx"
         self.say_stage("ONNX")
         parity, _ = export(model, file, [test], min(PARITY, TEST), half=True)
         say(f"{file}: {file.stat().st_size / 1e6:.1f} MB; {parity.describe()}")
-        say(result)
+        self.write_ngrams(model)
+        say(self.read(file, model, test))
         return file
 
     def fit_plan(self) -> Plan:
@@ -305,12 +307,21 @@ class Chain:
             aside.write_text("".join(lines), encoding="utf-8")
         return folder
 
-    def read(self, model: Path, test: Path) -> str:
-        """Read the test; write ``report.html``. Returns the result in words."""
+    def write_ngrams(self, model: Path) -> None:
+        """Write the n-grams of the words beside the file, which readers of CTC compare doubtful readings with."""
+        loaded = load_recognizer(model)
+        if loaded.config.decoder.kind != "ctc" or not can_count(self.found.charset):
+            return
+        words = [*Corpus(self.found.corpus, self.found.charset, self.longest, self.settings.seed).list_words()]
+        if words:
+            fit_word_list(words).save(self.out / NGRAMS)
+
+    def read(self, file: Path, model: Path, test: Path) -> str:
+        """Read the test with the exported file; write ``report.html``. Returns the result in words."""
         self.say_stage("test")
         protocol = self.settings.request.code or "native"
         with progress_bars() as bars:
-            report = evaluate(Reader(str(model)), [str(test)], [protocol], bars)
+            report = evaluate(Reader(file), [str(test)], [protocol], bars)
         for line in report.to_terminal().splitlines():
             say(line)
         lines = (test / "labels.tsv").read_text(encoding="utf-8").splitlines()

@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8, UInt64
 
+from dptr.text.charset import Charset
 from dptr.utils.errors import UserError
-from dptr.utils.files import atomic_file
+from dptr.utils.files import replace_file
 
 MOST_ORDER = 8  # letters whose numbers, of 8 bits each, fit in a key
 _START, _END, _UNKNOWN, _FIRST = 0, 1, 2, 3  # numbers of what is no letter of the alphabet, and of its first letter
+_MOST_LETTERS = 256 - _FIRST
 _MEAN_WEIGHT = 2.0  # of a word of a list
 _LEAST = 0.0, 0.0, 0.5, 2.0, 4.0, 6.0  # weight of n-grams of a list, by order; 300,000 of them stay for dptr-latin
 _MOST_BYTES = 100_000_000  # of a file's arrays in memory
@@ -90,7 +92,7 @@ class NgramModel:
         return -np.add.reduceat(costs, np.cumsum(lengths) - lengths) / _STEPS
 
     def save(self, path: Path) -> None:
-        """Write the model to an ``.npz`` file."""
+        """Write the model to an ``.npz`` file, in place of an earlier one."""
         arrays: dict[str, np.ndarray] = {"alphabet": np.array([ord(letter) for letter in self.alphabet], np.uint32)}
         for size, own in enumerate(self.orders, 1):
             arrays |= {
@@ -98,7 +100,7 @@ class NgramModel:
                 f"costs{size}": own.costs,
                 f"backoffs{size}": own.backoffs,
             }
-        with atomic_file(path) as aside, aside.open("wb") as file:
+        with replace_file(path) as aside, aside.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
 
 
@@ -143,6 +145,11 @@ def fit_word_list(words: Sequence[tuple[str, float]]) -> NgramModel:
     return fit_ngrams(((word, probability * total) for word, probability in words), len(_LEAST), _LEAST)
 
 
+def can_count(charset: Charset) -> bool:
+    """Whether the letters of a charset can be numbered in 8 bits; those of Chinese, Japanese, and Korean cannot."""
+    return len({_fold(character) for character in charset.characters}) <= _MOST_LETTERS
+
+
 def fit_ngrams(words: Iterable[tuple[str, float]], order: int, least: Sequence[float]) -> NgramModel:
     """Count the n-grams of words.
 
@@ -161,8 +168,8 @@ def fit_ngrams(words: Iterable[tuple[str, float]], order: int, least: Sequence[f
         raise UserError(f"least {list(least)}: pass one weight for each of {order} orders, ascending")
     entries = list(words)
     alphabet = "".join(sorted({letter for word, _ in entries for letter in _fold(word)}))
-    if len(alphabet) > 256 - _FIRST:
-        raise UserError(f"{len(alphabet)} letters: more than {256 - _FIRST}; pass words of one script")
+    if len(alphabet) > _MOST_LETTERS:
+        raise UserError(f"{len(alphabet)} letters: more than {_MOST_LETTERS}; pass words of one script")
     letters = {letter: number for number, letter in enumerate(alphabet, _FIRST)}
     counts: list[dict[tuple[int, ...], Counter[int]]] = [defaultdict(Counter) for _ in range(order)]
     for word, weight in entries:

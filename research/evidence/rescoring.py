@@ -61,7 +61,7 @@ def make_readers(model: str, files: Sequence[Path], with_controls: bool) -> dict
     """The readers to compare, by name."""
     readers = {"none": Reader(model, rescore=False), "its own": Reader(model)}
     own = readers["its own"]._decoding.rescoring
-    changed = {path.stem: Rescoring(load_ngrams(path), readers["none"].tokenizer.charset.characters) for path in files}
+    changed = {path.stem: Rescoring(load_ngrams(path), readers["none"].tokenizer) for path in files}
     if with_controls and own is not None:
         changed |= {
             "length alone": replace(own, weight=0.0),

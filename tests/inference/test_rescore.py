@@ -94,8 +94,21 @@ def test_a_word_is_found_as_with_a_lexicon_of_it() -> None:
     ],
 )
 def test_of_two_readings_the_word_is_chosen(path: np.ndarray, expected: str) -> None:
-    symbols = Rescoring(NGRAMS, LETTERS.characters).choose(path).symbols
+    symbols = Rescoring(NGRAMS, TOKENIZER).choose(path).symbols
     assert "".join(LETTERS.characters[symbol - 1] for symbol in symbols) == expected
+
+
+def test_text_from_right_to_left_is_scored_in_logical_order() -> None:
+    hebrew = Tokenizer(resolve_charset("he"), 25, "rtl")
+    ngrams = fit_ngrams([("שלום", 100.0)], 4, (0, 0, 0, 0))
+    rows = np.zeros((8, len(hebrew.charset) + 1))
+    rows[1::2, 0] = 1.0
+    for row, share in zip(rows[::2], ({"ם": 0.4, "מ": 0.6}, {"ו": 1.0}, {"ל": 1.0}, {"ש": 1.0}), strict=True):
+        for character, probability in share.items():
+            row[hebrew.charset.index(character) + 1] = probability
+    rescoring = Rescoring(ngrams, hebrew)
+    assert rescoring.spell(rescoring.choose(rows).symbols) == "שלום"
+    assert rescoring.spell(find_readings(rows)[0][0]) == "שלומ"
 
 
 def test_the_score_of_spelling_is_that_of_its_definition() -> None:
@@ -108,7 +121,7 @@ def test_the_score_of_spelling_is_that_of_its_definition() -> None:
     parts = [["public", "radio"], ["Radio"], [], [], ["A1B2"]]
     lengths = [12, 5, 0, 0, 4]
     expected = [sum(map(score, own)) + BONUS * n for own, n in zip(parts, lengths, strict=True)]
-    assert np.allclose(Rescoring(NGRAMS, LETTERS.characters).score(texts), expected)
+    assert np.allclose(Rescoring(NGRAMS, TOKENIZER).score(texts), expected)
 
 
 class Network:
@@ -135,7 +148,7 @@ class Network:
 @pytest.mark.parametrize("calibration", [None, WordConfidence(1.5, "", 0.5, True)])
 def test_doubtful_readings_change_with_all_that_belongs_to_them(calibration: WordConfidence | None) -> None:
     network = Network(spell("Services", 1, "o", 0.3), calibration.to_card() if calibration else {})
-    rescoring = Rescoring(NGRAMS, LETTERS.characters)
+    rescoring = Rescoring(NGRAMS, TOKENIZER)
 
     def predict(decoding: Decoding) -> Any:
         first, second = decoding.predict(network, np.zeros((2, 32, 64, 3), np.uint8))  # type: ignore[arg-type]
@@ -155,7 +168,7 @@ def test_doubtful_readings_change_with_all_that_belongs_to_them(calibration: Wor
 
 def test_readings_that_count_as_equal_share_their_probability() -> None:
     path = path_of({"R": 0.5, "r": 0.3, "b": 0.2}, {"a": 1.0}, {"d": 1.0}, {"i": 1.0}, {"o": 1.0}, {",": 0.6, "": 0.4})
-    rescoring = Rescoring(NGRAMS, LETTERS.characters)
+    rescoring = Rescoring(NGRAMS, TOKENIZER)
     counted_as = "".join(each.lower() if each.isalnum() else UNCOUNTED for each in LETTERS.characters)
     whole = rescoring.choose(path, WordConfidence(counted_as=counted_as).fold)
     case = rescoring.choose(path, WordConfidence().fold)
@@ -168,7 +181,7 @@ def test_readings_that_count_as_equal_share_their_probability() -> None:
 
 def test_certain_readings_stay() -> None:
     network = Network(spell("Sorvices", 1, "e", CERTAIN), {})
-    decoding = make_decoding(network, "network", rescoring=Rescoring(NGRAMS, LETTERS.characters))  # type: ignore[arg-type]
+    decoding = make_decoding(network, "network", rescoring=Rescoring(NGRAMS, TOKENIZER))  # type: ignore[arg-type]
     assert decoding.predict(network, np.zeros((1, 32, 64, 3), np.uint8))[0].text == "Sorvices"  # type: ignore[arg-type]
 
 
@@ -176,7 +189,7 @@ def test_longer_readings_than_the_network_writes_are_not_chosen() -> None:
     short = Tokenizer(LETTERS, 7)
     network = Network(spell("Services", 1, "o", 0.3), {})
     network.tokenizer = short  # type: ignore[misc]
-    decoding = make_decoding(network, "network", rescoring=Rescoring(NGRAMS, LETTERS.characters))  # type: ignore[arg-type]
+    decoding = make_decoding(network, "network", rescoring=Rescoring(NGRAMS, TOKENIZER))  # type: ignore[arg-type]
     assert len(decoding.predict(network, np.zeros((1, 32, 64, 3), np.uint8))[0].text) <= 8  # type: ignore[arg-type]
 
 

@@ -8,6 +8,7 @@ import shutil
 import time
 from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import onnx
@@ -15,6 +16,7 @@ import pytest
 from helpers_export import unchecked
 from PIL import Image
 
+from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.data.labeled import open_labeled
 from dptr.export.graph import to_onnx
 from dptr.inference.reader import Reader
@@ -25,6 +27,7 @@ from dptr.new_language.plan import SHARES, plan
 from dptr.new_language.survey import Request, survey
 from dptr.text.charset import resolve_charset
 from dptr.text.languages import LANGUAGES
+from dptr.text.ngrams import load_ngrams
 from dptr.text.rules import is_heldout
 from dptr.utils.errors import UserError
 from dptr.weights import model_file
@@ -124,9 +127,26 @@ def check_run(out: Path, file: Path) -> None:
     assert (chain.UNTRAINED in result) == (step == 0)
     pictures = [crops.image(row) for row in range(len(crops))]
     readings = [
-        [word.text for word in Reader(str(model)).read(pictures)] for model in (file, out / "finetune" / "model")
+        [word.text for word in Reader(model, rescore=False).read(pictures)]
+        for model in (file, out / "finetune" / "model")
     ]
     assert readings[0] == readings[1]
+
+
+def test_a_recognizer_with_ctc_gets_the_spelling_of_its_words(tmp_path):
+    words = [("საქართველო", 0.75), ("თბილისი", 0.25)]
+    path = tmp_path / "words.txt"
+    path.write_text("".join(f"{word}\n" * round(8 * share) for word, share in words), encoding="utf-8")
+    corpus = CorpusConfig(sources=(SourceConfig(kind="file", path=str(path)),), heldout=0)
+    found = SimpleNamespace(corpus=corpus, charset=resolve_charset("ka"))
+    run = SimpleNamespace(found=found, longest=25, settings=SimpleNamespace(seed=0), out=tmp_path)
+    for model, expected in (("dptr-en", False), ("dptr-latin", True)):
+        chain.Chain.write_ngrams(run, model)
+        assert (tmp_path / "ngrams.npz").is_file() == expected
+    ngrams = load_ngrams(tmp_path / "ngrams.npz")
+    for word, _ in words:
+        spelled, reversed_ = ngrams.log_probabilities([word, word[::-1]])
+        assert spelled > reversed_ + 2
 
 
 def test_rendered_words_make_a_recognizer(tmp_path, small, capsys):
