@@ -8,6 +8,7 @@ different letters, t times in all, leaves the share u / (t + u) to the context t
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ def load_ngrams(path: Path) -> NgramModel:
                 )
                 for size in range(1, count + 1)
             )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: damaged n-grams ({error}); copy the file anew") from error
     shapes = [
         {(own.keys.shape, np.dtype(np.uint8)), *((each.shape, each.dtype) for each in (own.costs, own.backoffs))}

@@ -77,6 +77,22 @@ def test_a_file_holds_the_model(model: NgramModel, tmp_path: Path) -> None:
             load_ngrams(path)
 
 
+def test_a_file_with_changed_bytes_is_refused_or_read(model: NgramModel, tmp_path: Path) -> None:
+    path = tmp_path / "ngrams.npz"
+    model.save(path)
+    whole, draw, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(600):
+        damaged = bytearray(whole)
+        for place in draw.integers(len(whole), size=draw.integers(1, 4)):
+            damaged[place] = draw.integers(256)
+        path.write_bytes(damaged)
+        try:
+            load_ngrams(path).log_probabilities(["abba", "cab"])
+        except UserError:
+            refused += 1
+    assert refused > 300
+
+
 def test_what_cannot_be_counted() -> None:
     with pytest.raises(UserError, match="order 9: outside 1 to 8"):
         fit_ngrams(WORDS.items(), 9, [0] * 9)
