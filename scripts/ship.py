@@ -37,10 +37,11 @@ import torch
 from dptr import __version__
 from dptr.config.model import GlyphDualConfig
 from dptr.data.crops import load_crops
+from dptr.data.labeled import open_labeled
 from dptr.dual.glyph.model import load_glyph, save_glyph
-from dptr.evaluation.calibration import Calibration, calibrate
+from dptr.evaluation.calibration import PRECISIONS, Calibration, calibrate, choose_words
 from dptr.evaluation.evaluate import evaluate
-from dptr.evaluation.metrics import confidence_protocol
+from dptr.evaluation.metrics import PROTOCOLS, confidence_protocol, confidence_threshold
 from dptr.export import export
 from dptr.inference.onnx_backend import METADATA, OnnxModel, seal
 from dptr.inference.reader import Reader
@@ -136,12 +137,15 @@ def renew(name: str, target: Path, folders: Sequence[str], int8: Sequence[Path] 
             raise UserError("--int8: goes with a shipped model and --validation")
         export_in_8_bits(name, target, folders, int8)
         return
+    file, path = target / "model.onnx", target / "card.json"
     if folders:
-        loaded, path = load_recognizer(name), target / "card.json"
+        loaded = load_recognizer(name)
         calibration = calibrate_loaded(loaded, folders, loaded.temperature)
         write_json(path, recalibrate(read_json(path, "model card"), calibration))
     if name in SHIPPED:
-        print(export(name, target / "model.onnx")[0].describe())
+        print(export(name, file)[0].describe())
+        if folders:
+            write_thresholds(file, path, folders)
 
 
 def export_in_8_bits(name: str, target: Path, folders: Sequence[str], crops: Sequence[Path]) -> None:
@@ -152,6 +156,28 @@ def export_in_8_bits(name: str, target: Path, folders: Sequence[str], crops: Seq
     print(parity.describe())
     write_json(path, recalibrate(read_json(path, "model card"), calibrate_file(file, folders)))
     replace_card(file, read_json(path, "model card"))
+    write_thresholds(file, path, folders)
+
+
+def write_thresholds(file: Path, path: Path, folders: Sequence[str]) -> None:
+    """Write the thresholds for each precision of what a reader gives, rescored and turned, into the card."""
+    reader = Reader(file)
+    fold = PROTOCOLS[confidence_protocol(reader.tokenizer.charset)]
+    confidences, correct = [], []
+    sets = [open_labeled(folder) for folder in folders]
+    rows = [(crops, index) for crops in sets for index in range(len(crops))]
+    for row in choose_words([sets.index(crops) for crops, _ in rows]).tolist():
+        crops, index = rows[row]
+        if label := fold(crops.label(index)):
+            prediction = reader.read(crops.image(index))
+            confidences.append(prediction.confidence)
+            correct.append(fold(prediction.text) == label)
+    found = {precision: confidence_threshold(confidences, correct, precision) for precision in PRECISIONS}
+    reached = {precision: pair for precision, pair in found.items() if pair is not None}
+    card = read_json(path, "model card")
+    card |= Calibration(1.0, None, reached, len(correct)).to_card()
+    write_json(path, card)
+    replace_card(file, card)
 
 
 def recalibrate(card: dict[str, Any], calibration: Calibration) -> dict[str, Any]:
