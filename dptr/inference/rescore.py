@@ -1,15 +1,14 @@
 """Rescoring: of the likeliest readings of a CTC network, the one that a character n-gram model finds best too.
 
-CTC takes each position for independent of the others, given the picture, so the network knows little of spelling. Where
-it is unsure, the score of a reading is
+Given the picture, CTC takes each position for independent of the others, so the network knows little of spelling.
+Where it is unsure, the score of a reading is
 
-    log P(reading | picture) + WEIGHT * sum of log P(word) over its words + BONUS * its number of characters,
+    log P(reading | picture) + WEIGHT * sum of log P(word) over its words + BONUS * its number of characters
 
-without signs at the ends of words,
-as in decoding of speech with a language model (Hannun et al., "First-Pass Large Vocabulary Continuous Speech
-Recognition using Bi-Directional Recurrent DNNs", 2014, equation 3). P(word) is a mixture of the n-gram model and of
-codes, whose letters and end are each one of ``CODE_SYMBOLS`` alike, so that no serial number becomes a word. The
-mixture is ours. docs/evidence/rescoring.md has what it gains.
+Signs at the ends of words do not count. The form is that of decoding speech with a language model (Hannun et al.,
+"Deep Speech", 2014, arXiv 1412.5567, section 2.2). P(word) is a mixture of the n-gram model and of codes, whose letters and
+end are each one of ``CODE_SYMBOLS`` alike, so that no serial number becomes a word. The mixture is ours.
+docs/evidence/rescoring.md has what it gains.
 """
 
 from __future__ import annotations
@@ -105,7 +104,7 @@ class Rescoring:
 
 
 def find_readings(path: Float[np.ndarray, "t classes"], width: int = WIDTH) -> list[tuple[tuple[int, ...], float]]:
-    """The likeliest readings of a CTC network, by prefix beam search (Hannun et al. 2014, algorithm 1, without words).
+    """The likeliest readings of a CTC network, by prefix beam search (Hannun et al. 2014, arXiv 1408.2873, algorithm 1).
 
     Returns:
         The classes of the characters of each reading and the logarithm of its probability, the likeliest first. The
