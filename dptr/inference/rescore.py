@@ -6,8 +6,8 @@ Where it is unsure, the score of a reading is
     log P(reading | picture) + WEIGHT * sum of log P(word) over its words + BONUS * its number of characters
 
 Signs at the ends of words do not count. The form is that of decoding speech with a language model (Hannun et al.,
-"Deep Speech", 2014, arXiv 1412.5567, section 2.2). P(word) is a mixture of the n-gram model and of codes, whose letters and
-end are each one of ``CODE_SYMBOLS`` alike, so that no serial number becomes a word. The mixture is ours.
+"Deep Speech", 2014, arXiv 1412.5567, section 2.2). P(word) is a mixture of the n-gram model and of codes, whose letters
+and end are each one of ``CODE_SYMBOLS`` alike, so that no serial number becomes a word. The mixture is ours.
 docs/evidence/rescoring.md has what it gains.
 """
 
@@ -104,7 +104,7 @@ class Rescoring:
 
 
 def find_readings(path: Float[np.ndarray, "t classes"], width: int = WIDTH) -> list[tuple[tuple[int, ...], float]]:
-    """The likeliest readings of a CTC network, by prefix beam search (Hannun et al. 2014, arXiv 1408.2873, algorithm 1).
+    """The likeliest readings of a CTC network, by prefix beam search (Hannun et al., arXiv 1408.2873, algorithm 1).
 
     Returns:
         The classes of the characters of each reading and the logarithm of its probability, the likeliest first. The
