@@ -272,7 +272,7 @@ def test_the_program_without_dptr_reads_what_dptr_reads(model: str, folder: Path
         shape.save(folder / "shaped.png")
         done = execute(["read_word.py", str(file), "shaped.png"], folder)
         text, product, confidence = done.stdout.rsplit(maxsplit=2)
-        expected = Reader(str(file), turn=False).read(folder / "shaped.png")
+        expected = Reader(str(file), turn=False, rescore=False).read(folder / "shaped.png")
         assert text == expected.text, done.stderr
         assert float(product) == pytest.approx(expected.product, abs=1e-5)
         assert float(confidence) == pytest.approx(expected.confidence, abs=1e-5)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The recognizers of recognizers/, one after another: PP-OCRv6 as it is published, or dptr-en or dptr-latin trained on rendered words. Needs the fonts of
+# The recognizers of recognizers/, one after another: PP-OCRv6 as it is published, or dptr-latin trained on rendered words. Needs the fonts of
 # scripts/fonts.sh, npm (for scripts/web_fonts.py) and DPTR_DATA with natural/ (photographs); it goes on where it was interrupted.
 # scripts/cpu/zoo.sh            # all
 # scripts/cpu/zoo.sh korean     # one
@@ -29,7 +29,7 @@ train() { # CODE MINUTES OUT START [OPTIONS]
 }
 
 # Settings of a first and of a second run beside those of the recipe
-declare -A first_run=([arabic]="--set run.seed=11" [korean]="--set run.seed=11 --set decomposition=unicode")
+declare -A first_run=([arabic]="--set run.seed=11" [greek]="--set run.seed=11" [korean]="--set run.seed=11 --set decomposition=unicode")
 declare -A second_run=(
     [cyrillic]="--set run.seed=8 --set optim.lr=2.5e-4"
     [arabic]="--set run.seed=12 --set optim.lr=3e-4 --set optim.ema_decay=0.995 --set model.encoder.kind=ppocr --set model.encoder.stretch=1.5"
@@ -68,6 +68,7 @@ japanese ja       0
 cyrillic cyrillic 95 90 0.3
 arabic   ar       87 55
 korean   ko       88
+greek    el       95
 TABLE
 
 # Words, one thread each: name, code, the recognizer to start from, minutes of each round
@@ -84,7 +85,6 @@ while read -r name code start rounds; do
     done
     ship "$out" "$name" "$out/test" "runs/shown-$code"
 done <<TABLE
-greek el dptr-en 47
 devanagari devanagari dptr-latin 50
 bengali bn dptr-latin 95
 tamil ta dptr-latin 95
