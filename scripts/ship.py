@@ -27,6 +27,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,11 @@ from dptr.config.model import GlyphDualConfig
 from dptr.data.crops import load_crops
 from dptr.data.labeled import open_labeled
 from dptr.dual.glyph.model import load_glyph, save_glyph
-from dptr.evaluation.calibration import PRECISIONS, Calibration, calibrate, choose_words
+from dptr.evaluation.calibration import PRECISIONS, Calibration, calibrate, choose_words, fit_power
 from dptr.evaluation.evaluate import evaluate
 from dptr.evaluation.metrics import PROTOCOLS, confidence_protocol, confidence_threshold
 from dptr.export import export
+from dptr.inference.confidence import WordConfidence
 from dptr.inference.onnx_backend import METADATA, OnnxModel, seal
 from dptr.inference.reader import Reader
 from dptr.inference.torch_backend import crop_probabilities_and_paths
@@ -145,7 +147,7 @@ def renew(name: str, target: Path, folders: Sequence[str], int8: Sequence[Path] 
     if name in SHIPPED:
         print(export(name, file)[0].describe())
         if folders:
-            write_thresholds(file, path, folders)
+            calibrate_readings(file, path, folders)
 
 
 def export_in_8_bits(name: str, target: Path, folders: Sequence[str], crops: Sequence[Path]) -> None:
@@ -156,28 +158,34 @@ def export_in_8_bits(name: str, target: Path, folders: Sequence[str], crops: Seq
     print(parity.describe())
     write_json(path, recalibrate(read_json(path, "model card"), calibrate_file(file, folders)))
     replace_card(file, read_json(path, "model card"))
-    write_thresholds(file, path, folders)
+    calibrate_readings(file, path, folders)
 
 
-def write_thresholds(file: Path, path: Path, folders: Sequence[str]) -> None:
-    """Write the thresholds for each precision of what a reader gives, rescored and turned, into the card."""
-    reader = Reader(file)
-    fold = PROTOCOLS[confidence_protocol(reader.tokenizer.charset)]
-    confidences, correct = [], []
+def calibrate_readings(file: Path, path: Path, folders: Sequence[str]) -> None:
+    """Fit the confidence of words and its thresholds on what a reader gives, rescored and turned; write the card."""
+    reader, card = Reader(file), read_json(path, "model card")
+    charset = reader.tokenizer.charset
+    fold, own = PROTOCOLS[confidence_protocol(charset)], WordConfidence.from_card(card, len(charset))
+    assert own is not None
     sets = [open_labeled(folder) for folder in folders]
-    rows = [(crops, index) for crops in sets for index in range(len(crops))]
-    for row in choose_words([sets.index(crops) for crops, _ in rows]).tolist():
-        crops, index = rows[row]
-        if label := fold(crops.label(index)):
-            prediction = reader.read(crops.image(index))
-            confidences.append(prediction.confidence)
+    rows = [(number, index) for number, crops in enumerate(sets) for index in range(len(crops))]
+    probabilities, lengths, correct, of_set = [], [], [], []
+    for row in choose_words([number for number, _ in rows]).tolist():
+        number, index = rows[row]
+        if label := fold(sets[number].label(index)):
+            prediction = reader.read(sets[number].image(index))
+            characters = len(prediction.text)
+            probabilities.append(prediction.confidence ** ((1 + characters) ** own.length / own.exponent))
+            lengths.append(characters)
             correct.append(fold(prediction.text) == label)
+            of_set.append(number)
+    exponent, length = fit_power(probabilities, lengths, correct, of_set)
+    word = replace(own, exponent=exponent, length=length)
+    confidences = [word.scale(*pair) for pair in zip(probabilities, lengths, strict=True)]
     found = {precision: confidence_threshold(confidences, correct, precision) for precision in PRECISIONS}
     reached = {precision: pair for precision, pair in found.items() if pair is not None}
-    card = read_json(path, "model card")
-    card |= Calibration(1.0, None, reached, len(correct)).to_card()
-    write_json(path, card)
-    replace_card(file, card)
+    write_json(path, recalibrate(card, Calibration(reader.backend.temperature, word, reached, len(correct))))
+    replace_card(file, read_json(path, "model card"))
 
 
 def recalibrate(card: dict[str, Any], calibration: Calibration) -> dict[str, Any]:

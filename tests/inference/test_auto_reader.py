@@ -125,7 +125,7 @@ def test_a_script_without_recognizer_is_said_with_the_remedy(script_fonts: list[
 @pytest.mark.usefixtures("alone")
 def test_capitals_of_a_script_without_recognizer_are_told_by_how_they_are_read() -> None:
     found = AutoReader().read(GOLDEN / "cyrillic-3.png")
-    assert found.text == "BOCbMOMY" and found.script == "Cyrillic" and found.notes[0].endswith(OF_NO_RECOGNIZER)
+    assert found.text == "BOCLMOMY" and found.script == "Cyrillic" and found.notes[0].endswith(OF_NO_RECOGNIZER)
 
 
 def test_every_missing_script_names_a_remedy() -> None:
