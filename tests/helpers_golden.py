@@ -32,6 +32,7 @@ BLANK = "blank.png"  # not among the labels
 FONT = FOLDER / "Poppins-Regular.ttf"
 SMALL = FOLDER.parent.parent / "models" / "dptr-en-small"
 MODELS = {"dptr-latin": "dptr-latin", "dptr-en": "dptr-en", "dptr-en-tiny": "dptr-en-tiny", "dptr-en-small": str(SMALL)}
+EIGHT_BITS = "dptr-latin in 8 bits"  # the file that ships; torch reads its weights in float32
 EXPORTED = ("dptr-latin", "dptr-en", "dptr-en-tiny")  # with a model.onnx
 TTA = ("dptr-en-tiny", 3)
 STEPS = 4

@@ -58,6 +58,7 @@ def main() -> None:
     found = {name: golden.rounded(golden.readings(golden.open_reader(name, "torch"))) for name in golden.MODELS}
     name, ways = golden.TTA
     found[f"{name}, tta {ways}"] = golden.rounded(golden.readings(golden.open_reader(name, "torch", tta=ways)))
+    found[golden.EIGHT_BITS] = golden.rounded(golden.readings(golden.open_reader("dptr-latin", "onnx")))
     write("readings", found)
     write("glyph", {"files": golden.digests(), **golden.glyph_values()})
     with tempfile.TemporaryDirectory() as folder:

@@ -11,10 +11,11 @@ import json
 from typing import Any
 
 import pytest
-from helpers_golden import EXPORTED, FOLDER, MODELS, TTA, digests, glyph_values, open_reader, readings
+from helpers_golden import EIGHT_BITS, EXPORTED, FOLDER, MODELS, TTA, digests, glyph_values, open_reader, readings
 
 GOLDEN = json.loads((FOLDER / "readings.json").read_text(encoding="utf-8"))
 GLYPH = json.loads((FOLDER / "glyph.json").read_text(encoding="utf-8"))
+EIGHT_BITS_TOLERANCE = 0.02  # a difference of 1e-7 may change what is rounded to 8 bits
 BACKENDS = [*((name, "onnx") for name in EXPORTED), *((name, "torch") for name in MODELS)]
 
 
@@ -30,7 +31,10 @@ def compare(found: dict[str, Any], golden: dict[str, Any], characters: float = 1
 def test_readings_are_the_golden_ones_in_batches_of_any_size(model: str, backend: str) -> None:
     reader = open_reader(model, backend)
     found = readings(reader)
-    compare(found, GOLDEN[model])
+    if (model, backend) == ("dptr-latin", "onnx"):
+        compare(found, GOLDEN[EIGHT_BITS], EIGHT_BITS_TOLERANCE, EIGHT_BITS_TOLERANCE)
+    else:
+        compare(found, GOLDEN[model])
     for batch in (1, 5):
         reader.batch = batch
         compare(readings(reader), found, 1e-5)
