@@ -89,8 +89,8 @@ def read(
     reader = open_reader(chosen, options)
     if precision is not None:
         min_confidence = reader.least_confidence(precision)
-        if tta > 1 or charset or pattern or lexicon:
-            say("dptr: --precision was measured with all characters and without --tta; here it may not hold")
+        if tta > 1 or charset or pattern or lexicon or not rescore:
+            say("dptr: --precision was measured without these options (--charset, --tta, ...); here it may not hold")
     say(f"model {reader.name}, device {reader.device}", level=1)
     failed = False
     written = low = 0

@@ -12,6 +12,8 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from dptr.text.charset import Charset
 from dptr.utils.errors import UserError
 from dptr.utils.files import replace_file
 
+MOST_WORDS = 400_000
 MOST_ORDER = 8  # letters whose numbers, of 8 bits each, fit in a key
 _START, _END, _UNKNOWN, _FIRST = 0, 1, 2, 3  # numbers of what is no letter of the alphabet, and of its first letter
 _MOST_LETTERS = 256 - _FIRST
@@ -139,9 +142,13 @@ def load_ngrams(path: Path) -> NgramModel:
 def fit_word_list(words: Sequence[tuple[str, float]]) -> NgramModel:
     """Fit the n-grams of a list of words, each with its probability (``dptr.text.corpus.Corpus.list_words``).
 
+    Of more than ``MOST_WORDS``, which take half a minute, the likeliest are counted.
+
     Raises:
         UserError: see ``fit_ngrams``.
     """
+    if len(words) > MOST_WORDS:
+        words = nlargest(MOST_WORDS, words, key=itemgetter(1))
     total = _MEAN_WEIGHT * len(words) / sum(probability for _, probability in words)
     return fit_ngrams(((word, probability * total) for word, probability in words), len(_LEAST), _LEAST)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dptr.text.ngrams import NgramModel, fit_ngrams, load_ngrams
+from dptr.text.ngrams import NgramModel, fit_ngrams, fit_word_list, load_ngrams
 from dptr.utils.errors import UserError
 
 WORDS = {"abba": 3.0, "abc": 2.0, "cab": 1.0, "baab": 1.0}
@@ -91,6 +91,13 @@ def test_a_file_with_changed_bytes_is_refused_or_read(model: NgramModel, tmp_pat
         except UserError:
             refused += 1
     assert refused > 300
+
+
+def test_of_a_long_list_the_likeliest_words_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [("rare", 0.1), *((word, weight / 10) for word, weight in WORDS.items())]
+    expected = fit_word_list(words[1:3]).log_probabilities([*WORDS, "rare"])
+    monkeypatch.setattr("dptr.text.ngrams.MOST_WORDS", 2)
+    assert np.array_equal(fit_word_list(words).log_probabilities([*WORDS, "rare"]), expected)
 
 
 def test_what_cannot_be_counted() -> None:
